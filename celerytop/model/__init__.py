@@ -1,0 +1,1 @@
+"""Values: what is known of a cluster, frozen; no clock, no input or output."""

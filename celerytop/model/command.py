@@ -1,0 +1,30 @@
+"""Wishes of a person. These change nothing in the cluster; they only say what to look at."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Attend(msgspec.Struct, frozen=True, tag=True):
+    """What the screen shows now, so that costly looks are taken only while somebody looks.
+
+    Memory walk, CLIENT LIST: page ``broker``. A queue's sample: ``queue``. ``conf``, registered: ``worker``.
+    """
+
+    page: str = "queues"
+    queue: str | None = None
+    worker: str | None = None
+    task_id: str | None = None
+
+
+class RetryNow(msgspec.Struct, frozen=True, tag=True):
+    """Connect again at once, whatever the back-off says; ask everything anew."""
+
+
+class SetInterval(msgspec.Struct, frozen=True, tag=True):
+    """Seconds between two pictures."""
+
+    seconds: float
+
+
+Command = Attend | RetryNow | SetInterval

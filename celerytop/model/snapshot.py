@@ -1,0 +1,127 @@
+"""A picture of the whole cluster at one instant: the only thing a screen, a report or a rule reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from celerytop.model.broker import Broker
+from celerytop.model.event import BadEvent
+from celerytop.model.host import Host
+from celerytop.model.observation import STARTING, UP
+from celerytop.model.queue import Queue, QueueSample, Unacked
+from celerytop.model.task import Task, TaskType
+from celerytop.model.worker import Worker
+
+
+class ClusterInfo(msgspec.Struct, frozen=True, gc=False):
+    """Which cluster this is and how it was found."""
+
+    name: str
+    """From the config, the app, or the broker's address."""
+    url: str
+    """Without password."""
+    transport: str
+    """``redis`` or ``rabbitmq``."""
+    version: str | None = None
+    """E.g. ``redis 7.0.15``."""
+    tls: str | None = None
+    """``TLS``, ``TLS, server NOT verified``; ``None`` is plain."""
+    mode: str | None = None
+    """``READ-ONLY``, ``PASSIVE``."""
+    found_by: str | None = None
+    """One phrase, e.g. ``from CELERY_BROKER_URL``."""
+
+
+class SourceStatus(msgspec.Struct, frozen=True, gc=False):
+    """How one source is doing."""
+
+    name: str
+    state: str = STARTING
+    error: str | None = None
+    since_at: float | None = None
+    """Since when it is in this state."""
+    seen_at: float | None = None
+    """Last time it told us anything."""
+    retry_at: float | None = None
+    attempts: int = 0
+
+
+class Gap(msgspec.Struct, frozen=True, gc=False):
+    """A time in which events were lost: counts may be incomplete."""
+
+    since_at: float
+    until_at: float | None
+    """``None``: it goes on."""
+    reason: str
+
+
+class Totals(msgspec.Struct, frozen=True, gc=False):
+    """Numbers of the whole cluster; ``None`` is not known."""
+
+    workers: int | None = None
+    workers_alive: int | None = None
+    slots: int | None = None
+    slots_busy: int | None = None
+    ready: int | None = None
+    """Messages waiting in all queues."""
+    ready_rate: float | None = None
+    unacked: int | None = None
+    failed_per_minute: float | None = None
+    done_rate: float | None = None
+    event_rate: float | None = None
+    """Events a second."""
+
+
+class Losses(msgspec.Struct, frozen=True, gc=False):
+    """What is not shown, counted."""
+
+    forgotten: int = 0
+    """Tasks dropped from memory because the limit was reached."""
+    forgotten_unfinished: int = 0
+    dropped: int = 0
+    """Events shed because more came than could be folded."""
+    bad: int = 0
+    """Events refused."""
+    other: int = 0
+    """Events of unknown type."""
+    late_replies: int = 0
+    capped_replies: int = 0
+
+
+class Snapshot(msgspec.Struct, frozen=True, eq=False):
+    """Everything known at ``at`` (Unix seconds). Mappings are never changed after."""
+
+    at: float
+    cluster: ClusterInfo
+    sources: tuple[SourceStatus, ...] = ()
+    queues: Mapping[str, Queue] = msgspec.field(default_factory=dict)
+    workers: Mapping[str, Worker] = msgspec.field(default_factory=dict)
+    tasks: Mapping[str, Task] = msgspec.field(default_factory=dict)
+    """Oldest news first."""
+    children: Mapping[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
+    """parent task id -> ids of its children, as far as known."""
+    types: Mapping[str, TaskType] = msgspec.field(default_factory=dict)
+    broker: Broker | None = None
+    hosts: Mapping[str, Host] = msgspec.field(default_factory=dict)
+    totals: Totals = Totals()
+    losses: Losses = Losses()
+    unacked: Unacked | None = None
+    samples: Mapping[str, QueueSample] = msgspec.field(default_factory=dict)
+    """Queues that were looked into on request, by name."""
+    bad_events: tuple[BadEvent, ...] = ()
+    """The last few."""
+    gaps: tuple[Gap, ...] = ()
+    notes: tuple[str, ...] = ()
+    """One sentence each: what cannot be seen and which right or flag is missing."""
+    interval: float = 1.0
+
+    def source(self, name: str) -> SourceStatus | None:
+        """The status of one source; ``None`` when this cluster has no such source."""
+        return next((status for status in self.sources if status.name == name), None)
+
+    def cut_off(self) -> bool:
+        """Whether nothing reaches us: every source that talks to the broker is down."""
+        remote = [status for status in self.sources if status.name != "host"]
+        return bool(remote) and all(status.state not in (UP, STARTING) for status in remote)

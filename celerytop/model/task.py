@@ -1,0 +1,99 @@
+"""A task, as far as events, inspect replies and messages tell."""
+
+from __future__ import annotations
+
+import msgspec
+
+from celerytop.model.series import Quantiles
+
+SENT = "PENDING"
+READY_STATES = frozenset({"SUCCESS", "FAILURE", "REVOKED"})
+"""Celery's own word: states after which nothing more comes."""
+UNREADY_STATES = frozenset({"PENDING", "RECEIVED", "STARTED", "REJECTED", "RETRY"})
+
+
+class Task(msgspec.Struct, frozen=True, gc=False, eq=False):
+    """One task. Moments are the sender's clock corrected to ours; ``None`` is not known."""
+
+    task_id: str
+    name: str | None = None
+    state: str = "PENDING"
+    """Celery's states: PENDING (sent), RECEIVED, STARTED, SUCCESS, FAILURE, RETRY, REVOKED, REJECTED."""
+    worker: str | None = None
+    """``nodename`` of the worker that has or had it."""
+    worker_pid: int | None = None
+    """The pool child that runs it. Source: ``active``. Never a greenlet's number."""
+    place: str | None = None
+    """``active``, ``reserved`` or ``scheduled`` while an inspect reply lists it there; else ``None``."""
+    queue: str | None = None
+    """Source: task-sent, or ``delivery_info.routing_key`` of an inspect reply."""
+    root_id: str | None = None
+    parent_id: str | None = None
+    """``None`` for a retry too, whose event names itself as its parent."""
+    args: str | None = None
+    """argsrepr, clean, not masked: mask before showing (``model.secret.mask_args``)."""
+    kwargs: str | None = None
+    retries: int | None = None
+    priority: int | None = None
+    eta_at: float | None = None
+    expires_at: float | None = None
+    sent_at: float | None = None
+    received_at: float | None = None
+    started_at: float | None = None
+    finished_at: float | None = None
+    """SUCCESS, FAILURE or REVOKED."""
+    retried_at: float | None = None
+    runtime: float | None = None
+    """Seconds, of a finished run. Source: task-succeeded; for others finished_at - started_at. Running: see ``ran``."""
+    result: str | None = None
+    exception: str | None = None
+    traceback: str | None = None
+    terminated: bool | None = None
+    signum: int | None = None
+    expired: bool | None = None
+    acks_late: bool | None = None
+    """``active`` with ``acknowledged`` false means acks_late."""
+    redelivered: bool | None = None
+    exchange: str | None = None
+    routing_key: str | None = None
+    sender: str | None = None
+    """Node that sent it. Source: task-sent."""
+    updated_at: float = 0.0
+    """Our clock, when we last heard of it."""
+
+    def ran(self, now: float) -> float | None:
+        """Seconds it ran, or has been running until ``now``."""
+        if self.runtime is not None:
+            return self.runtime
+        if self.state == "STARTED" and self.started_at is not None:
+            return max(0.0, now - self.started_at)
+        return None
+
+    def waited(self) -> float | None:
+        """Seconds between sent and started; ``None`` without task-sent."""
+        if self.sent_at is None or self.started_at is None:
+            return None
+        return max(0.0, self.started_at - self.sent_at)
+
+
+class TaskType(msgspec.Struct, frozen=True, eq=False):
+    """All tasks of one name, counted since celerytop started."""
+
+    name: str
+    received: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    retried: int = 0
+    revoked: int = 0
+    active: int | None = None
+    """Slots that run it now."""
+    share: float | None = None
+    """Part of all busy slots, 0 to 1."""
+    rate: float | None = None
+    """Finished a second, over the last minute."""
+    failure_rate: float | None = None
+    """Failed of finished, 0 to 1."""
+    runtime: Quantiles = Quantiles(0)
+    waiting: Quantiles = Quantiles(0)
+    """Sent to started; only where task-sent is known."""
+    trend: tuple[float | None, ...] = ()

@@ -1,0 +1,1 @@
+"""All that blocks on a socket or asks the kernel; read-only."""
