@@ -1,0 +1,255 @@
+"""The host probe on real workers: prefork, threads, gevent; frozen, leaking, gone."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from celerytop.model.host import Host, Process
+from celerytop.model.observation import HostMeasured
+from celerytop.sources import host as module
+from celerytop.sources.base import Interest
+from celerytop.sources.host import HostLane, HostProbe, same_host
+from tests.rig import RedisServer, Worker, send, wait_until
+
+pytestmark = pytest.mark.worker
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[RedisServer]:
+    with RedisServer() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def prefork(server: RedisServer) -> Iterator[Worker]:
+    with Worker(server.url(db=1), concurrency=2) as worker:
+        yield worker
+
+
+def look(probe: HostProbe) -> Host:
+    (observation,) = probe.poll()
+    assert isinstance(observation, HostMeasured)
+    return observation.host
+
+
+def of_role(host: Host, role: str) -> list[Process]:
+    return [process for process in host.processes if process.role == role]
+
+
+def probe_of(worker: Worker) -> HostProbe:
+    return HostProbe(only_pids=[worker.pid, *(child.pid for child in worker.children())])
+
+
+def test_a_prefork_worker_and_its_children(prefork: Worker) -> None:
+    probe = probe_of(prefork)
+    host = look(probe)
+    (main,), children = of_role(host, "main"), of_role(host, "child")
+    real = psutil.Process(prefork.pid)
+    assert [process.pid for process in children] == sorted(child.pid for child in real.children())
+    assert len(children) == 2 and not of_role(host, "descendant")
+    assert (main.pid, main.nodename, main.children) == (prefork.pid, prefork.nodename, 2)
+    assert (main.created_at, main.ppid, main.main_pid) == (real.create_time(), real.ppid(), main.pid)
+    assert all(
+        (child.main_pid, child.ppid, child.nodename) == (main.pid, main.pid, main.nodename) for child in children
+    )
+    for process in host.processes:
+        assert process.rss and process.threads and process.fds and process.status and process.command
+        assert process.cpu_percent is None and process.cpu_time is not None and process.rss_growth is None
+    assert "tests.rig.app" in (main.command or "")
+    wait_until(lambda: all(process.cpu_percent is not None for process in look(probe).processes), 5, "CPU")
+
+
+def test_the_machine(prefork: Worker) -> None:
+    probe = probe_of(prefork)
+    first, second = look(probe), None
+    assert first.cpu_percent is None
+    second = wait_until(lambda: (host := look(probe)).cpu_percent is not None and host, 5)
+    assert isinstance(second, Host)
+    assert 0 <= (second.cpu_percent or 0) <= 100
+    assert (second.name, second.cpus) == (socket.gethostname(), psutil.cpu_count())
+    assert second.load is not None and second.memory_total == psutil.virtual_memory().total
+    assert abs(second.measured_at - time.time()) < 5
+
+
+def test_a_busy_child_shows_its_cpu_and_nested_processes_are_descendants(prefork: Worker) -> None:
+    probe = probe_of(prefork)
+    look(probe)
+    result = send(prefork.broker_url, "rig.cpu", (2.0,))
+    busy = wait_until(lambda: [one for one in look(probe).processes if (one.cpu_percent or 0) > 30], 8, "busy child")
+    assert busy[0].role == "child"
+    result.get(10)
+    nested = send(prefork.broker_url, "rig.subprocess", (3.0,))
+    found = wait_until(lambda: of_role(look(probe), "descendant"), 5, "descendant")
+    assert (found[0].command, found[0].main_pid) == ("sleep 3.0", prefork.pid)
+    pids = [process.pid for process in look(probe).processes]
+    assert found[0].ppid in pids and pids.index(found[0].pid) == pids.index(found[0].ppid) + 1
+    nested.get(10)
+    wait_until(lambda: not of_role(look(probe), "descendant"), 5, "descendant gone")
+
+
+def test_a_leaking_task_grows_its_child(prefork: Worker) -> None:
+    probe = probe_of(prefork)
+    before = {process.pid: process.rss or 0 for process in look(probe).processes}
+    send(prefork.broker_url, "rig.leak", (80, 3.0))
+
+    def grown() -> list[Process]:
+        return [one for one in look(probe).processes if (one.rss or 0) > before.get(one.pid, 0) + 60_000_000]
+
+    assert wait_until(grown, 5, "80 MB more")[0].role == "child"
+
+
+def test_a_frozen_main_is_stopped(prefork: Worker) -> None:
+    probe = probe_of(prefork)
+    os.kill(prefork.pid, signal.SIGSTOP)
+    try:
+        wait_until(lambda: of_role(look(probe), "main")[0].status == "stopped", 5, "stopped")
+        assert "stopped" not in {child.status for child in of_role(look(probe), "child")}
+    finally:
+        os.kill(prefork.pid, signal.SIGCONT)
+    wait_until(lambda: of_role(look(probe), "main")[0].status != "stopped", 5)
+
+
+def test_a_gone_child_and_a_gone_worker_disappear(server: RedisServer) -> None:
+    with Worker(server.url(db=2), concurrency=2) as worker:
+        probe = probe_of(worker)
+        victim = of_role(look(probe), "child")[0]
+        os.kill(victim.pid, signal.SIGKILL)
+
+        def left() -> bool:
+            return victim.pid not in {process.pid for process in look(probe).processes if process.status != "zombie"}
+
+        wait_until(left, 5, "the child is gone")
+        worker.kill()
+        assert look(probe).processes == ()
+
+
+@pytest.mark.parametrize("pool", ["threads", "gevent", "solo"])
+def test_pools_without_processes_have_no_children(server: RedisServer, pool: str) -> None:
+    with Worker(server.url(db=3), pool=pool, concurrency=2) as worker:
+        probe = probe_of(worker)
+        (main,) = look(probe).processes
+        assert (main.role, main.nodename) == ("main", worker.nodename)
+        if pool == "threads":
+            send(worker.broker_url, "rig.nested_pool", (3.0, 2))
+            found = wait_until(lambda: len(of_role(look(probe), "descendant")) >= 2 and look(probe), 8)
+            assert isinstance(found, Host) and not of_role(found, "child")
+
+
+def test_titles_of_setproctitle(tmp_path: Path) -> None:
+    """One string over the whole argv, as setproctitle writes it: a main that has forked a titled child."""
+    code = (
+        "import subprocess, sys\n"
+        "title = '[celeryd: st@h:ForkPoolWorker-1]'\n"
+        f"subprocess.Popen([title], executable={sys.executable!r}, stdin=subprocess.PIPE)\n"
+        "subprocess.Popen(['sleep', '600'])\n"
+        "print('up', flush=True)\n"
+        "sys.stdin.read()\n"
+    )
+    title = "[celeryd: st@h:MainProcess] -active- (-A fapp worker -n st@%h -b redis://:hunter2@h)"
+    process = subprocess.Popen(
+        [title], executable=sys.executable, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+    )
+    try:
+        assert process.stdin is not None and process.stdout is not None
+        process.stdin.write(f"exec({code!r})\n".encode())
+        process.stdin.close()
+        assert process.stdout.readline() == b"up\n"
+        probe = HostProbe(only_pids=[process.pid, *(one.pid for one in psutil.Process(process.pid).children())])
+        host = look(probe)
+        assert [(one.role, one.nodename) for one in of_role(host, "main")] == [("main", "st@h")]
+        assert "[celeryd: st@h:ForkPoolWorker-1]" in [child.command for child in of_role(host, "child")]
+        assert "sleep 600" in [one.command for one in of_role(host, "descendant")]
+        assert "hunter2" not in repr(host)
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def test_an_embedded_worker_counts_once_it_is_named(server: RedisServer, tmp_path: Path) -> None:
+    script = tmp_path / "embedded.py"
+    script.write_text(
+        "from celery import Celery\n"
+        f"app = Celery('x', broker={server.url(db=4)!r})\n"
+        "app.worker_main(['worker', '-P', 'prefork', '-c', '1', '-n', 'inside@%h', '-l', 'INFO'])\n"
+    )
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, str(script)], stdout=log, stderr=log, env={**os.environ, "C_FORCE_ROOT": "1"}
+        )
+    try:
+        wait_until(lambda: "ready." in (tmp_path / "log").read_text(), 20, "embedded worker")
+        probe = HostProbe(only_pids=[process.pid, *(one.pid for one in psutil.Process(process.pid).children())])
+        assert look(probe).processes == ()
+        probe.attend(Interest(workers=("inside@elsewhere",), pids=(process.pid,)))
+        assert look(probe).processes == ()
+        probe.attend(Interest(workers=(f"inside@{socket.gethostname()}",), pids=(process.pid,)))
+        host = look(probe)
+        assert [(one.role, one.nodename) for one in host.processes] == [("main", None), ("child", None)]
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def test_what_may_not_be_seen_is_none_and_said(prefork: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+    def denied(*_: object) -> int:
+        raise psutil.AccessDenied
+
+    monkeypatch.setattr(psutil.Process, "num_fds", denied)
+    monkeypatch.setattr(psutil.Process, "num_threads", denied)
+    host = look(probe_of(prefork))
+    assert all((one.fds, one.threads) == (None, None) and one.rss for one in host.processes)
+    assert host.note is not None and host.note.startswith("3 worker processes belong to other users")
+
+
+def test_growth_needs_a_minute() -> None:
+    past = module._Past()
+    assert [past.growth(at, 1000 + int(at) * 10) for at in (0.0, 10.0, 59.0)] == [None, None, None]
+    assert past.growth(61.0, 1610) == pytest.approx(10.0)
+    assert past.growth(70.0, None) is None
+
+
+def test_never_reads_an_environment(prefork: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[str] = []
+    watching = [True]  # an audit hook can never be taken away
+    monkeypatch.setattr(psutil.Process, "environ", lambda self: pytest.fail("it read an environment"))
+    sys.addaudithook(lambda event, args: opened.append(str(args[0])) if event == "open" and watching else None)
+    look(probe_of(prefork))
+    watching.clear()
+    assert opened and not [name for name in opened if "environ" in name]
+
+
+def test_costs_less_than_a_hundredth_of_a_core(prefork: Worker) -> None:
+    probe = HostProbe()  # all workers of the machine, as in life
+    look(probe)
+    before = time.process_time()
+    for _ in range(4):
+        look(probe)
+    probe._scan_at = float("-inf")
+    look(probe)
+    spent = time.process_time() - before  # five polls, one of them with a look at all processes: ten seconds of life
+    assert spent / 10.0 < 0.01
+
+
+def test_the_lane_has_one_probe_and_no_connection() -> None:
+    lane = HostLane()
+    lane.connect()
+    assert [probe.name for probe in lane.probes] == ["host"] and lane.name == "host"
+    lane.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "here", "same"),
+    [("db-7", "db-7", True), ("DB-7.lan", "db-7", True), ("a.b", "a.c", False), ("a", "b", False), ("", "a", False)],
+)
+def test_same_host(name: str, here: str, same: bool) -> None:
+    assert same_host(name, here) is same
