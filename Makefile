@@ -1,0 +1,49 @@
+# make demo     a real cluster in a box, and celerytop looking at it (needs python >= 3.11 and pip, nothing else)
+# make check    what CI runs: format, lint, types, layers, sizes, tests
+PYTHON ?= python3
+BIN := .venv/bin
+SCENARIO ?= mix
+TEST_JOBS ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help demo dev servers lint test check clean
+
+help:
+	@echo "make demo | dev | lint | test | check | clean"
+
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "celerytop needs Python 3.11 or newer")'
+	$(PYTHON) -m venv .venv
+
+.venv/.demo: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[demo]'
+	@touch $@
+
+.venv/.dev: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@ .venv/.demo
+
+demo: .venv/.demo
+	$(BIN)/celerytop demo --scenario $(SCENARIO)
+
+dev: .venv/.dev
+
+# The real servers the tests talk to. Only root on Debian or Ubuntu can install them; elsewhere tests skip.
+servers:
+	@tools/install_servers
+
+lint: .venv/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python tools/check_sizes.py
+
+test: .venv/.dev servers
+	$(BIN)/python -m pytest -n $(TEST_JOBS) --dist loadfile
+
+check: lint test
+
+clean:
+	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

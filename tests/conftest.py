@@ -1,0 +1,94 @@
+"""Fixtures over the rig: a fresh Redis, a fresh vhost, workers on demand."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from tests.rig import Missing, RabbitServer, RedisServer, Sentinel, Worker
+from tests.rig.send import close_apps
+
+_vhosts = itertools.count(1)
+
+
+def pytest_configure() -> None:
+    """SIGTERM ends the run as Ctrl+C does: the servers and workers are put away."""
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+
+
+def _need(error: Missing) -> None:
+    """A missing server skips here and fails where CI promised to have it."""
+    if os.environ.get("CI"):
+        pytest.fail(str(error))
+    pytest.skip(str(error))
+
+
+@pytest.fixture
+def redis_server() -> Iterator[RedisServer]:
+    """A Redis of one's own: freeze, kill and fill it at will."""
+    try:
+        server = RedisServer()
+    except Missing as error:
+        _need(error)
+        raise
+    with server:
+        yield server
+        close_apps()
+
+
+@pytest.fixture
+def redis_sentinel() -> Iterator[Sentinel]:
+    """A master, a replica and the sentinel that watches them."""
+    try:
+        sentinel = Sentinel()
+    except Missing as error:
+        _need(error)
+        raise
+    with sentinel:
+        yield sentinel
+        close_apps()
+
+
+@pytest.fixture(scope="session")
+def _rabbitmq() -> Iterator[RabbitServer]:
+    try:
+        server = RabbitServer()
+    except Missing as error:
+        _need(error)
+        raise
+    with server:
+        yield server
+
+
+@pytest.fixture
+def rabbitmq_server(_rabbitmq: RabbitServer) -> Iterator[RabbitServer]:
+    """The session's RabbitMQ; whatever a test does to it, the next one finds it up."""
+    yield _rabbitmq
+    close_apps()
+    _rabbitmq.thaw()
+    if not (_rabbitmq.running and _rabbitmq.ready()):
+        _rabbitmq.restart()
+
+
+@pytest.fixture
+def rabbitmq_vhost(rabbitmq_server: RabbitServer) -> Iterator[str]:
+    """The name of a fresh vhost; its URL is ``rabbitmq_server.url(rabbitmq_vhost)``."""
+    name = f"test{next(_vhosts)}"
+    rabbitmq_server.add_vhost(name)
+    yield name
+    rabbitmq_server.thaw()
+    if rabbitmq_server.running and rabbitmq_server.ready():
+        close_apps()
+        rabbitmq_server.delete_vhost(name)
+
+
+@pytest.fixture
+def worker_factory() -> Iterator[Callable[..., Worker]]:
+    """``worker_factory(broker_url, pool="solo")``: a started, ready worker; all stop with the test."""
+    with ExitStack() as stack:
+        yield lambda *args, **kwargs: stack.enter_context(Worker(*args, **kwargs))

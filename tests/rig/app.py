@@ -1,0 +1,124 @@
+"""The Celery app of the rig's workers; told by ``RIG_*`` variables what to be."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import threading
+import time
+from typing import Any
+
+from celery import Celery, Task, shared_task
+
+
+def make_app(broker: str, backend: str | None = None, conf: dict[str, Any] | None = None) -> Celery:
+    """A Celery app with the rig's tasks; ``conf`` overrides any setting."""
+    app = Celery("rig", broker=broker, backend=backend, set_as_current=False)
+    app.conf.update(
+        broker_connection_retry_on_startup=True,
+        task_default_queue="celery",
+        worker_cancel_long_running_tasks_on_connection_loss=False,
+    )
+    app.conf.update(conf or {})
+    return app
+
+
+@shared_task(name="rig.add")
+def add(x: float, y: float) -> float:
+    """Ends at once."""
+    return x + y
+
+
+@shared_task(name="rig.echo")
+def echo(*args: Any, **kwargs: Any) -> str:
+    """Takes anything."""
+    return repr((args, kwargs))
+
+
+@shared_task(name="rig.sleep")
+def sleep(seconds: float = 1.0, *_: Any) -> float:
+    """Takes its time; further arguments are ignored, so it may stand in a chain or chord."""
+    time.sleep(seconds)
+    return seconds
+
+
+@shared_task(name="rig.fail")
+def fail(message: str = "rig says no") -> None:
+    """Raises ValueError."""
+    raise ValueError(message)
+
+
+@shared_task(name="rig.retrying", bind=True)
+def retrying(self: Task[Any, Any], times: int = 2, countdown: float = 0.2) -> int:
+    """Fails ``times`` times, then succeeds."""
+    if self.request.retries < times:
+        raise self.retry(exc=OSError("try again"), countdown=countdown, max_retries=times + 1)
+    return times
+
+
+@shared_task(name="rig.waits_for_child")
+def waits_for_child(seconds: float = 1.0, queue: str = "celery") -> Any:
+    """Holds its slot until its own subtask has run: two of these on ``-c 2`` are a deadlock. Needs a backend."""
+    return sleep.apply_async((seconds,), queue=queue).get(disable_sync_subtasks=False)
+
+
+@shared_task(name="rig.lock")
+def lock() -> None:
+    """Waits for ever for a lock it holds itself."""
+    mine = threading.Lock()
+    mine.acquire()
+    mine.acquire()
+
+
+@shared_task(name="rig.ignore_sigterm")
+def ignore_sigterm(seconds: float = 60.0) -> None:
+    """Sleeps on whatever SIGTERM says."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    ends_at = time.monotonic() + seconds
+    while (left := ends_at - time.monotonic()) > 0:
+        time.sleep(left)
+
+
+@shared_task(name="rig.cpu")
+def cpu(seconds: float = 1.0) -> None:
+    """Burns one core."""
+    ends_at = time.monotonic() + seconds
+    while time.monotonic() < ends_at:
+        sum(range(1000))
+
+
+@shared_task(name="rig.leak")
+def leak(megabytes: int = 50, seconds: float = 1.0) -> int:
+    """Holds so much memory for so long."""
+    held = b"x" * (megabytes << 20)
+    time.sleep(seconds)
+    return len(held)
+
+
+@shared_task(name="rig.nested_pool")
+def nested_pool(seconds: float = 1.0, size: int = 2) -> int:
+    """Processes below a process below the pool's child, which may not use multiprocessing itself: it is daemonic."""
+    script = f"sleep {seconds} & " * size + "wait"
+    return subprocess.run(["sh", "-c", script], check=False).returncode
+
+
+@shared_task(name="rig.subprocess")
+def run_subprocess(seconds: float = 1.0) -> int:
+    """Waits for a program it started."""
+    return subprocess.run(["sleep", str(seconds)], check=False).returncode
+
+
+@shared_task(name="rig.vanish")
+def vanish(code: int = 1) -> None:
+    """The pool's child is gone from one moment to the next: WorkerLostError."""
+    os._exit(code)
+
+
+def _from_environment() -> Celery:
+    conf = json.loads(os.environ.get("RIG_CONF", "{}"))
+    return make_app(os.environ.get("RIG_BROKER", "memory://"), os.environ.get("RIG_BACKEND") or None, conf)
+
+
+app = _from_environment()
