@@ -33,6 +33,8 @@ class Process(msgspec.Struct, frozen=True, eq=False):
     """Clean, secrets masked."""
     wait_channel: str | None = None
     """``/proc/PID/wchan``: where the kernel lets it sleep."""
+    sockets: tuple[str, ...] | None = None
+    """Own ends of its TCP connections, ``ip:port``; ``None``: not looked at (only while the broker's page is open)."""
     task_id: str | None = None
     """What it runs. Joined from ``active`` by worker_pid."""
     task_name: str | None = None

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import TypeVar
 
+import msgspec
 import psutil
 
 from celerytop.errors import HostError
@@ -21,12 +22,15 @@ from celerytop.model.secret import mask_args
 from celerytop.model.text import clean
 from celerytop.sources import procfs
 from celerytop.sources.base import Interest
+from celerytop.sources.sockets import own_ends
 from celerytop.sources.worker_process import MAIN, Main, Member, find_mains, members, same_host
 
 __all__ = ["HostLane", "HostProbe", "same_host"]
 
 SCAN_EVERY = 10.0
 """Seconds between two looks through all processes of the machine."""
+SOCKETS_EVERY = 10.0
+"""Seconds between two looks at who holds which connection."""
 COMMAND_LIMIT = 400
 TICKS_TELL = 0.1
 """Seconds below which CPU time says nothing: the last percentage stays."""
@@ -81,9 +85,13 @@ class HostProbe:
         self._past: dict[tuple[int, float], _Past] = {}
         self._machine: tuple[float, float] | None = None
         self._denied = 0
+        self._broker_page = False
+        self._sockets: Mapping[int, tuple[str, ...]] = {}
+        self._sockets_at = float("-inf")
 
     def attend(self, interest: Interest) -> None:
         """Pids that workers name as theirs: a new one of this machine is looked for at once."""
+        self._broker_page = interest.page in ("broker", "all")
         here = any(same_host(name.partition("@")[2]) for name in (*interest.workers, *interest.quiet))
         named = frozenset(interest.pids if here else ())
         if any(pid not in self._mains and psutil.pid_exists(pid) for pid in named - self._named):
@@ -146,11 +154,21 @@ class HostProbe:
         measured = [self._measure(member, clock, past) for member in members(self._mains.values())]
         self._past = past
         found = tuple(process for process in measured if process is not None)
+        found = self._with_sockets(found, clock)
         gone = set(self._mains) - {process.pid for process in found if process.role == MAIN}
         if gone:
             self._mains = {pid: main for pid, main in self._mains.items() if pid not in gone}
             found = tuple(process for process in found if process.main_pid not in gone)
         return found
+
+    def _with_sockets(self, processes: tuple[Process, ...], clock: float) -> tuple[Process, ...]:
+        """Add the processes' ends of connections, while the page is open that shows the broker's clients."""
+        if not self._broker_page:
+            return processes
+        if clock - self._sockets_at >= SOCKETS_EVERY:
+            self._sockets_at = clock
+            self._sockets = _ask(lambda: own_ends({process.pid for process in processes})) or {}
+        return tuple(msgspec.structs.replace(one, sockets=self._sockets.get(one.pid)) for one in processes)
 
     def _measure(self, member: Member, clock: float, past: dict[tuple[int, float], _Past]) -> Process | None:
         """One process; ``None`` when it is gone, or another one has its number now."""

@@ -253,3 +253,13 @@ def test_the_lane_has_one_probe_and_no_connection() -> None:
 )
 def test_same_host(name: str, here: str, same: bool) -> None:
     assert same_host(name, here) is same
+
+
+def test_connections_are_known_while_the_broker_s_page_is_open(server: RedisServer, prefork: Worker) -> None:
+    probe = probe_of(prefork)
+    probe.attend(Interest(page="queues"))
+    assert {process.sockets for process in look(probe).processes} == {None}
+    probe.attend(Interest(page="broker"))
+    [main] = of_role(look(probe), "main")
+    listed = {client["addr"] for client in server.client().client_list()}
+    assert len(listed.intersection(main.sockets or ())) >= 3
