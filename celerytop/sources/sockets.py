@@ -18,8 +18,9 @@ def own_ends(pids: Collection[int]) -> Mapping[int, tuple[str, ...]]:
     """
     found: dict[int, list[str]] = {}
     for connection in psutil.net_connections("tcp"):
-        if connection.pid in pids and connection.raddr and connection.laddr:
-            found.setdefault(connection.pid, []).append(address(*connection.laddr))
+        pid = connection.pid
+        if pid is not None and pid in pids and connection.raddr and connection.laddr:
+            found.setdefault(pid, []).append(address(*connection.laddr))
     return {pid: tuple(ends) for pid, ends in found.items()}
 
 

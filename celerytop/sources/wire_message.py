@@ -1,0 +1,96 @@
+"""A task message as it lies in a Redis list or in ``unacked``: its headers, never its body.
+
+The body may be pickled, compressed or megabytes of arguments, and is skipped as a string; what is shown of
+the arguments is ``argsrepr`` and ``kwargsrepr``, which the producer has cut already.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from celerytop.model.queue import Message
+from celerytop.sources.wire_fields import decode, flag, integer, is_mapping, moment, name, number, text
+
+
+class _Headers(msgspec.Struct):
+    id: Any = None
+    task: Any = None
+    root_id: Any = None
+    parent_id: Any = None
+    group: Any = None
+    retries: Any = None
+    eta: Any = None
+    expires: Any = None
+    argsrepr: Any = None
+    kwargsrepr: Any = None
+    origin: Any = None
+    redelivered: Any = None
+
+
+class _Properties(msgspec.Struct):
+    correlation_id: Any = None
+    priority: Any = None
+    delivery_info: Any = None
+
+
+class _Message(msgspec.Struct):
+    headers: _Headers = msgspec.field(default_factory=_Headers)
+    properties: _Properties = msgspec.field(default_factory=_Properties)
+
+
+_message = msgspec.json.Decoder(_Message)
+_unacked = msgspec.json.Decoder(tuple[_Message, Any, Any])
+
+
+def decode_message(raw: bytes, queue: str | None = None) -> Message | None:
+    """Read one entry of a queue list; ``None`` when it is no message of Celery's.
+
+    Args:
+        raw: the list entry (LINDEX, LRANGE).
+        queue: the queue it lies in, clean.
+    """
+    message = decode(_message, raw)
+    return None if message is None else _typed(message, queue, len(raw))
+
+
+def decode_unacked(raw: bytes, reserved_at: float | None = None) -> Message | None:
+    """Read one value of ``unacked``, ``[message, exchange, routing_key]``; ``None`` when it is none.
+
+    Args:
+        raw: the value (HSCAN, HMGET).
+        reserved_at: its score in ``unacked_index``.
+    """
+    entry = decode(_unacked, raw)
+    if entry is None:
+        return None
+    message, _exchange, routing_key = entry
+    return _typed(message, name(routing_key), len(raw), reserved_at)
+
+
+def _typed(message: _Message, queue: str | None, size: int, reserved_at: float | None = None) -> Message | None:
+    headers, properties = message.headers, message.properties
+    task_id = name(headers.id) or name(properties.correlation_id)  # protocol 1 has its id in the body only
+    if task_id is None and not headers.task:
+        return None
+    route = properties.delivery_info if is_mapping(properties.delivery_info) else {}
+    redelivered = flag(headers.redelivered)
+    return Message(
+        task_id=task_id,
+        name=name(headers.task),
+        queue=queue or name(route.get("routing_key")),
+        root_id=name(headers.root_id),
+        parent_id=name(headers.parent_id),
+        group=name(headers.group),
+        retries=integer(headers.retries),
+        eta_at=moment(headers.eta),
+        expires_at=moment(headers.expires),
+        args=text(headers.argsrepr),
+        kwargs=text(headers.kwargsrepr),
+        origin=name(headers.origin),
+        priority=integer(properties.priority),
+        redelivered=flag(route.get("redelivered")) if redelivered is None else redelivered,
+        size=size,
+        reserved_at=number(reserved_at),
+    )
