@@ -1,0 +1,219 @@
+"""Queue lengths when the broker is Redis: every list of every queue in one round trip."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+from redis.exceptions import NoPermissionError
+
+from celerytop.model.address import BrokerSettings
+from celerytop.model.observation import Observation, QueueSampled, QueuesMeasured
+from celerytop.model.queue import Message, Queue
+from celerytop.sources.base import Interest
+from celerytop.sources.redis.names import Known, QueueNames, list_key
+from celerytop.sources.redis.pipeline import Command, Packed, Pipeline, raise_if_ill, whole
+from celerytop.sources.redis.sample import QueueSampler
+from celerytop.sources.redis.unacked import EVERY, EVERY_ELSEWHERE, UnackedHash
+from celerytop.sources.wire_message import decode_message
+
+LOOKS_PER_POLL = 4
+"""Queues whose first and last message are read in a poll, about 8 kB; new ones first, then the longest not seen."""
+FIRST_LOOKS = 1000
+BYTES_A_SECOND = 20_000
+"""A queue with big messages is looked into so seldom that it does not cost more than this."""
+WEIGH_EVERY = 10.0
+MESSAGE_LIMIT = 1 << 20
+"""Messages bigger than this on average are left alone."""
+QUEUES_A_SECOND = 1000
+SAMPLE_EVERY = 2.0
+
+
+class _Ends(msgspec.Struct):
+    """What was seen at a queue's ends."""
+
+    head: Message | None = None
+    tail: Message | None = None
+    memory: int | None = None
+    weighed_at: float = 0.0
+    looked_at: float = -1.0
+    due_at: float = 0.0
+
+
+class RedisQueues:
+    """Satisfies ``Probe``."""
+
+    name = "queues"
+
+    def __init__(self, settings: BrokerSettings, pipeline: Pipeline) -> None:
+        self.every = 1.0
+        self._settings = settings
+        self._pipeline = pipeline
+        self._interest = Interest()
+        self._sampler = QueueSampler(settings, pipeline)
+        self._sampled_at = 0.0
+        self._ends: dict[str, _Ends] = {}
+        self._first = True
+        self._packed: Packed | None = None
+        self._keys: list[tuple[Known, tuple[tuple[int, bytes], ...]]] = []
+        self.names = QueueNames(settings, pipeline)
+        self._unacked = UnackedHash(settings, pipeline, self.names)
+        self._asked = self._unacked.lengths()
+
+    def attend(self, interest: Interest) -> None:
+        """Slower when nobody looks at queues, and with very many of them."""
+        self._interest = interest
+        base = 1.0 if interest.page in ("queues", "all") or interest.queue else 2.0
+        self.every = base * max(1.0, len(self.names) / QUEUES_A_SECOND)
+
+    def reset(self) -> None:
+        """Look for everything anew: after a connect."""
+        self.names.reset()
+        self._packed = None
+        self._first = True
+
+    def poll(self) -> Iterator[Observation]:
+        """All queues; and one queue's messages when somebody looks into it."""
+        now = time.time()
+        self.names.hint(self._interest.queues, now)
+        if self._interest.queue is not None:
+            self.names.hint((self._interest.queue,), now)
+        self.names.look(now, once=self._interest.page == "all")
+        yield self._measure(now)
+        queue = self._interest.queue
+        if queue is not None and not 0 <= now - self._sampled_at < SAMPLE_EVERY:
+            self._sampled_at = now
+            key = self.names.find(queue) or queue
+            yield QueueSampled(now, self._sampler.sample(key, queue, self.names.steps, time.time()))
+
+    # ------------------------------------------------------------------------------------------------ inside
+    def _measure(self, now: float) -> QueuesMeasured:
+        replies, count, oldest = self._ask()
+        lengths: dict[str, list[int | None]] = {}
+        at = 0
+        for known, keys in self._keys:
+            lengths[known.key] = [whole(reply) for reply in replies[at : at + len(keys)]]
+            at += len(keys)
+        measured_at = time.time()
+        self._look_at_ends(lengths, now)
+        every = EVERY if self._interest.page in ("queues", "all") else EVERY_ELSEWHERE
+        unacked = self._unacked.measure(count, oldest, now, every)
+        held = self._unacked.by_queue() if unacked is not None else None
+        queues = tuple(self._queue(known, keys, lengths[known.key], held, measured_at) for known, keys in self._keys)
+        self._first = False
+        return QueuesMeasured(measured_at, queues, unacked, self.names.leftovers, self._note())
+
+    def _ask(self) -> tuple[list[Any], Any, Any]:
+        """LLEN of every step of every queue, and what ``unacked`` holds, in one go; ``None`` for what is denied."""
+        packed = self._commands()
+        found = iter(self._pipeline.send(packed))
+        count, oldest = (next(found) if self._pipeline.may(*command[:1]) else None for command in self._asked)
+        lists = list(found)
+        raise_if_ill((count, oldest, *lists[:1]))
+        told = [*zip(self._asked, (count, oldest), strict=True), *([(("LLEN",), lists[0])] if lists else [])]
+        for command, reply in told:
+            if isinstance(reply, NoPermissionError):
+                self._pipeline.deny(command, reply)
+                self._packed = None  # without it from now on
+        return lists, count, oldest
+
+    def _commands(self) -> Packed:
+        """Packed anew only when a name or a right has changed."""
+        if self._packed is not None and not self.names.changed:
+            return self._packed
+        self.names.changed = False
+        prefix, sep = self._settings.global_keyprefix, self._settings.sep
+        self._keys = [
+            (known, tuple((step, list_key(known.key, step, prefix, sep)) for step in self.names.steps))
+            for known in self.names
+        ]
+        lists = [("LLEN", key) for _, keys in self._keys for _, key in keys] if self._pipeline.may("llen") else []
+        held = [command for command in self._asked if self._pipeline.may(*command[:1])]
+        self._packed = self._pipeline.pack([*held, *lists])
+        self._ends = {known.key: self._ends.get(known.key) or _Ends() for known, _ in self._keys}
+        return self._packed
+
+    def _queue(
+        self,
+        known: Known,
+        keys: tuple[tuple[int, bytes], ...],
+        lengths: list[int | None],
+        held: Counter[str] | None,
+        at: float,
+    ) -> Queue:
+        counted = [(step, length) for (step, _), length in zip(keys, lengths, strict=False) if length is not None]
+        messages = sum(length for _, length in counted) if counted else None
+        ends = self._ends[known.key]
+        if messages:
+            self.names.keep(known.key, at)
+        return Queue(
+            name=known.name,
+            messages=messages,
+            unacked=held[known.name] if held is not None else None,
+            by_priority=tuple((step, length) for step, length in counted if length),
+            type="list",
+            memory=ends.memory if messages else (0 if messages == 0 else None),
+            head=ends.head if messages else None,
+            tail=ends.tail if messages else None,
+            known_by=tuple(sorted(known.by)),
+            measured_at=at,
+        )
+
+    def _look_at_ends(self, lengths: dict[str, list[int | None]], now: float) -> None:
+        """Read the first and last message of the queues that are due, the size of their lists first."""
+        filled = {key: found for key, found in lengths.items() if any(found)}
+        for key, ends in self._ends.items():
+            if key not in filled and ends.looked_at >= 0:
+                self._ends[key] = _Ends()
+        due = [key for key in filled if self._ends[key].due_at <= now]
+        due.sort(key=lambda key: self._ends[key].looked_at)
+        chosen = due[: FIRST_LOOKS if self._first else LOOKS_PER_POLL]
+        if not chosen:
+            return
+        lists = {key: self._lists(key, filled[key]) for key in chosen}
+        sizes = self._sizes({key: longest for key, (_, longest, _) in lists.items()}, now)
+        commands: list[Command] = []
+        for key, (urgent, longest, length) in lists.items():
+            if (sizes[key].memory or 0) <= MESSAGE_LIMIT * length:
+                alone = longest == urgent and length == 1
+                commands += [("LINDEX", urgent, -1), *([] if alone else [("LINDEX", longest, 0)])]
+        replies = dict(zip(commands, self._pipeline.ask(*commands), strict=True))
+        for key, (urgent, longest, _) in lists.items():
+            head = replies.get(("LINDEX", urgent, -1))
+            tail = replies.get(("LINDEX", longest, 0), head)
+            _see(sizes[key], self.names[key].name, head, tail, now)
+
+    def _sizes(self, lists: dict[str, bytes], now: float) -> dict[str, _Ends]:
+        """MEMORY USAGE of lists not weighed lately: it says whether their messages can be read at all."""
+        ends = {key: self._ends[key] for key in lists}
+        due = [key for key, seen in ends.items() if now - seen.weighed_at >= WEIGH_EVERY]
+        replies = self._pipeline.ask(*(("MEMORY", "USAGE", lists[key]) for key in due))
+        for key, reply in zip(due, replies, strict=True):
+            ends[key].memory, ends[key].weighed_at = whole(reply), now
+        return ends
+
+    def _lists(self, key: str, lengths: list[int | None]) -> tuple[bytes, bytes, int]:
+        """(the most urgent list that has any, the longest one, its length)."""
+        steps = [(step, length or 0) for step, length in zip(self.names.steps, lengths, strict=False)]
+        urgent = min(step for step, length in steps if length)
+        longest, length = max(steps, key=lambda entry: entry[1])
+        prefix, sep = self._settings.global_keyprefix, self._settings.sep
+        return list_key(key, urgent, prefix, sep), list_key(key, longest, prefix, sep), length
+
+    def _note(self) -> str | None:
+        missing = [
+            f"+{right}" for right in ("llen", "lindex", "hlen", "zrange", "hget") if not self._pipeline.may(right)
+        ]
+        told = [f"not allowed: needs {', '.join(missing)}" if missing else None, self.names.note()]
+        return "; ".join(sentence for sentence in told if sentence) or None
+
+
+def _see(ends: _Ends, name: str, head: Any, tail: Any, now: float) -> None:
+    """Take in what was read; big messages are read again the later."""
+    raw = [entry if isinstance(entry, bytes) else None for entry in (head, tail)]
+    ends.head, ends.tail = (decode_message(entry, name) if entry is not None else None for entry in raw)
+    ends.looked_at = now
+    ends.due_at = now + sum(len(entry) for entry in raw if entry is not None) / BYTES_A_SECOND

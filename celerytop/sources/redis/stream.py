@@ -1,0 +1,85 @@
+"""Reading pushed messages as fast as the socket gives them.
+
+redis-py has connected, logged in and spoken TLS; from there one ``hiredis.Reader`` reads its socket directly, which is
+twice as fast for single messages as its own parser (facts: 377,000 against 137,000 events/s).
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+import ssl
+from collections.abc import Sequence
+from typing import Any
+
+import hiredis
+import redis
+
+BUFFER = 256 * 1024
+"""Bytes read at once: about 300 events, some milliseconds of folding."""
+_NOTHING = object()
+
+
+class Stream:
+    """The socket of one subscribed connection (RESP2)."""
+
+    def __init__(self, client: redis.Redis) -> None:
+        """Take over the one connection of ``client``, which must not be used for anything else from now on."""
+        self._client = client
+        connection: Any = client.connection
+        self._socket: socket.socket = connection._sock
+        self._reader = hiredis.Reader(
+            protocolError=redis.exceptions.InvalidResponse,
+            replyError=_reply_error,
+            notEnoughData=_NOTHING,
+        )
+        self._buffer = bytearray(BUFFER)
+        self._poll = select.poll()
+        self._poll.register(self._socket, select.POLLIN)
+
+    def send(self, *words: str) -> None:
+        """Send one command."""
+        self._socket.settimeout(3.0)
+        packed: bytes = hiredis.pack_command(words)  # type: ignore[arg-type]  # a tuple of any length
+        self._socket.sendall(packed)
+
+    def read(self, timeout: float) -> Sequence[Any]:
+        """All messages that are there; empty after ``timeout`` seconds of silence.
+
+        Raises:
+            redis.ConnectionError: the server has hung up.
+            redis.RedisError: it does not speak Redis.
+            OSError: the connection broke.
+        """
+        self._socket.settimeout(timeout)
+        try:
+            size = self._socket.recv_into(self._buffer)
+        except TimeoutError:
+            return ()
+        if size == 0:
+            raise redis.ConnectionError("Connection closed by server.")
+        self._reader.feed(self._buffer, 0, size)  # type: ignore[arg-type]  # any buffer will do
+        messages: list[Any] = []
+        while (message := self._reader.gets()) is not _NOTHING:
+            messages.append(message)
+        return messages
+
+    @property
+    def more(self) -> bool:
+        """There is more to read already. TLS gives 16 KB at a time, and keeps some of it to itself."""
+        if isinstance(self._socket, ssl.SSLSocket) and self._socket.pending():
+            return True
+        return bool(self._poll.poll(0))
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._client.close()
+        self._client.connection_pool.disconnect()
+
+
+def _reply_error(text: str) -> redis.ResponseError:
+    """As redis-py's parser: NOPERM has a class of its own."""
+    word, _, rest = text.partition(" ")
+    if word == "NOPERM":
+        return redis.exceptions.NoPermissionError(rest)
+    return redis.ResponseError(text)
