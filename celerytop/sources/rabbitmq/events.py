@@ -1,0 +1,202 @@
+"""Celery's events from RabbitMQ: an exclusive queue of our own on the workers' exchange, which we never declare.
+
+The queue is bounded and short-lived, so that a stopped or killed celerytop can never fill the broker: five seconds of
+events, ten thousand of them, 16 MB; it goes with the connection.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+from pika.exceptions import ChannelClosed
+
+from celerytop.errors import BrokerError
+from celerytop.model.address import BrokerSettings
+from celerytop.model.observation import EventsReceived
+from celerytop.sources.rabbitmq.connection import ANSWER_TIMEOUT, Channel, Link, connect, translated
+from celerytop.sources.rabbitmq.failure import NOT_FOUND, frozen
+from celerytop.sources.wire import Decoder
+
+TTL = 5.0
+LENGTH, LENGTH_BYTES = 10_000, 16 << 20
+ARGUMENTS = {
+    "x-message-ttl": int(TTL * 1000),
+    "x-expires": 60_000,
+    "x-max-length": LENGTH,
+    "x-max-length-bytes": LENGTH_BYTES,
+    "x-overflow": "drop-head",
+}
+BATCH, BATCH_BYTES = 1000, 512 << 10
+"""Messages and bytes of one slice at most: more would hold up the screen for longer than a frame."""
+SLICE = 0.01
+"""Seconds to gather a batch once the first message is there: fewer, larger batches cost half the CPU."""
+PULSE = 0.5
+"""Seconds after which something is yielded even if nothing has come."""
+CHECK_EVERY, CHECK_BUSY = 2.0, 0.25
+"""Seconds between two looks at our own queue; the answer proves that the broker lives. More often in a flood."""
+FULL = 0.9
+"""Part of the queue's limits from which on it counts as full."""
+REBIND_EVERY = 30.0
+"""Seconds between two bindings: should somebody delete the exchange and a worker declare it anew, ours is gone."""
+RETRY_EXCHANGE = 2.0
+"""Seconds between two looks for the exchange, which the first worker declares."""
+
+
+class RabbitEvents:
+    """Every event of the cluster."""
+
+    name = "events"
+
+    def __init__(self, settings: BrokerSettings) -> None:
+        self._settings = settings
+
+    def observe(self) -> Iterator[EventsReceived | None]:
+        """Connect and yield batches."""
+        link = connect(self._settings)
+        try:
+            with translated(self._settings.address, link.place, final=True):
+                stream = _Stream(link, self._settings)
+                while not stream.subscribe():
+                    yield from _pause(link, RETRY_EXCHANGE)
+                yield None
+                while True:
+                    yield stream.batch()
+        finally:
+            link.close()
+
+
+def _pause(link: Link, seconds: float) -> Iterator[None]:
+    """Wait, and go on saying that we are here."""
+    until = time.monotonic() + seconds
+    while (left := until - time.monotonic()) > 0:
+        yield None
+        link.wait(lambda: False, min(left, PULSE))
+
+
+class _Stream:
+    """One subscription: its queue, its consumer, its watchdog."""
+
+    def __init__(self, link: Link, settings: BrokerSettings) -> None:
+        self._link = link
+        self._exchange = settings.event_exchange
+        self._queue = f"{settings.event_exchange}.ctop.{uuid.uuid4().hex}"
+        self._decoder = Decoder()
+        self._bodies: list[bytes] = []
+        self._size = 0
+        self._mean = 0.0
+        """Bytes of a message in the last batch."""
+        self._channel: Channel | None = None
+        self._cancelled = False
+        self._heard_at = self._turned_at = time.monotonic()
+        self._bytes = 0
+        self._asked_at: float | None = None
+        self._checked_at = self._bound_at = 0.0
+        self._overflowed = 0
+        self._stood_still = False
+
+    # ------------------------------------------------------------------------------------------- subscribing
+    def subscribe(self) -> bool:
+        """Consume from now on; ``False`` while there is no exchange, that is: no worker has ever connected."""
+        channel = self._link.channel()
+        try:
+            channel.call(channel.impl.exchange_declare, exchange=self._exchange, passive=True)
+        except ChannelClosed as error:
+            if error.reply_code != NOT_FOUND:
+                raise
+            return False
+        channel.call(
+            channel.impl.queue_declare,
+            queue=self._queue,
+            exclusive=True,
+            auto_delete=True,
+            arguments=ARGUMENTS,
+        )
+        channel.call(channel.impl.queue_bind, queue=self._queue, exchange=self._exchange, routing_key="#")
+        channel.impl.add_on_cancel_callback(self._on_cancel)
+        channel.call(
+            channel.impl.basic_consume,
+            queue=self._queue,
+            on_message_callback=self._on_event,
+            auto_ack=True,
+            exclusive=True,
+        )
+        self._channel = channel
+        self._heard_at = self._turned_at = self._checked_at = self._bound_at = time.monotonic()
+        return True
+
+    def _on_event(self, _channel: Any, _method: Any, _properties: Any, body: bytes) -> None:
+        self._bodies.append(body)
+        self._size += len(body)
+
+    def _on_cancel(self, _frame: Any) -> None:
+        self._cancelled = True
+
+    # ------------------------------------------------------------------------------------------------ reading
+    def batch(self) -> EventsReceived | None:
+        """What has come since the last call, or ``None`` after half a second of silence.
+
+        Raises:
+            BrokerError: frozen, cut, or our queue was taken away.
+        """
+        if time.monotonic() - self._turned_at > TTL:  # stopped by Ctrl-Z, or starved
+            self._stood_still = True
+            self._check(time.monotonic())
+        if self._link.wait(lambda: self._bodies or self._broken(), PULSE) and not self._enough():
+            self._link.wait(self._enough, SLICE)
+        self._watch()
+        if not (self._bodies or self._overflowed):
+            return None
+        bodies, self._bodies, size, self._size = self._bodies, [], self._size, 0
+        self._mean = size / len(bodies) if bodies else self._mean
+        received = self._decoder.feed_amqp(bodies, time.time())
+        if self._overflowed:
+            received = msgspec.structs.replace(received, dropped=self._overflowed)
+            self._overflowed = 0
+        return received
+
+    def _enough(self) -> bool:
+        return len(self._bodies) >= BATCH or self._size >= BATCH_BYTES or self._broken()
+
+    def _broken(self) -> bool:
+        return self._cancelled or (self._channel is not None and self._channel.closed)
+
+    # ------------------------------------------------------------------------------------------------ watchdog
+    def _watch(self) -> None:
+        now = time.monotonic()
+        self._turned_at = now
+        if self._cancelled:
+            raise BrokerError(f"{self._link.place} has taken our event queue away")
+        if self._channel is not None:
+            self._channel.check()
+        if self._link.bytes_in != self._bytes:
+            self._bytes, self._heard_at = self._link.bytes_in, now
+        if self._asked_at is not None and now - max(self._asked_at, self._heard_at) > ANSWER_TIMEOUT:
+            raise frozen(self._link.place)
+        pause = CHECK_BUSY if self._enough() else CHECK_EVERY
+        if self._asked_at is None and now - self._checked_at > pause:
+            self._check(now)
+        if self._asked_at is None and now - self._bound_at > REBIND_EVERY and self._channel is not None:
+            self._bound_at = now
+            self._link.commands += 1
+            self._channel.impl.queue_bind(self._queue, self._exchange, "#", callback=lambda _frame: None)
+
+    def _check(self, now: float) -> None:
+        """Ask how long our queue is. The answer comes as soon as the broker lives, in line with the events."""
+        if self._channel is None:
+            return
+        self._asked_at = self._checked_at = now
+        self._link.commands += 1
+        self._channel.impl.queue_declare(self._queue, passive=True, callback=self._on_checked)
+
+    def _on_checked(self, frame: Any) -> None:
+        """A full queue throws its oldest away, so does the time limit: at least one is lost. How many, nobody knows."""
+        waiting = frame.method.message_count
+        late = self._stood_still or (self._asked_at is not None and time.monotonic() - self._asked_at > TTL)
+        full = waiting >= FULL * LENGTH or waiting * self._mean >= FULL * LENGTH_BYTES
+        if full or (late and waiting):
+            self._overflowed += 1
+        self._asked_at, self._stood_still = None, False
