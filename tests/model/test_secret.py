@@ -33,6 +33,7 @@ def test_no_password_stays_in_a_url(url: str) -> None:
         f'{{"auth_token": "{SEEDED}"}}',
         f"(1, {{'user': {{'secret': '{SEEDED}'}}}})",
         f"passwd={SEEDED}",
+        f"ValueError: wrong password: {SEEDED}",
         f"('redis://:{SEEDED}@h/0',)",
     ],
 )
@@ -45,7 +46,17 @@ def test_card_numbers_are_masked(card: str) -> None:
     assert card not in mask_args(f"('{card}', 3)")
 
 
-@pytest.mark.parametrize("args", ["(8841,)", "('2026-11-23T03:28:58.979414',)", "{'user': 'ann', 'n': 12}", "(1.5,)"])
+@pytest.mark.parametrize(
+    "args",
+    [
+        "CardError: declined",
+        "AuthError('no')",
+        "(8841,)",
+        "('2026-11-23T03:28:58.979414',)",
+        "{'user': 'ann', 'n': 12}",
+        "(1.5,)",
+    ],
+)
 def test_harmless_arguments_stay_as_they_are(args: str) -> None:
     assert mask_args(args) == args
 
@@ -61,3 +72,7 @@ def test_a_secret_prints_itself_nowhere() -> None:
     assert SEEDED not in f"{secret} {secret!r} {secret!s} {[secret]} {secret:>10}"
     assert "%s" % secret == "***"  # noqa: UP031 - the old way must not leak either
     assert secret.reveal() == SEEDED
+
+
+def test_the_quote_around_a_secret_stays() -> None:
+    assert mask_args("('token=abc', 1)") == "('token=***', 1)"
