@@ -16,6 +16,7 @@ from __future__ import annotations
 import heapq
 import re
 from collections.abc import Callable, Iterable
+from operator import attrgetter, itemgetter
 from typing import Any, TypeVar
 
 from celerytop.errors import CelerytopError
@@ -29,6 +30,8 @@ Row = Task | Queue | Worker | TaskType | Process
 R = TypeVar("R")
 Test = Callable[[Any, float], bool]
 """(row, now) -> whether it matches."""
+Maker = Callable[[type], Test]
+"""The test of one term for one kind of row."""
 
 VIEWS = ("active", "reserved", "scheduled", "failed", "recent", "all")
 _FAILED = frozenset({"FAILURE", "RETRY", "REVOKED", "REJECTED"})
@@ -41,16 +44,33 @@ class FilterError(CelerytopError):
 class Filter:
     """A parsed filter."""
 
-    def __init__(self, text: str, tests: tuple[Test, ...]) -> None:
+    def __init__(self, text: str, makers: tuple[Maker, ...]) -> None:
         self.text = text
-        self._tests = tests
+        self._makers = makers
+        self._tests: dict[type, tuple[Test, ...]] = {}
 
     def matches(self, row: Row, now: float) -> bool:
         """Whether every term holds for ``row``; ``now`` is for what still runs."""
-        return all(test(row, now) for test in self._tests)
+        return all(test(row, now) for test in self._of(row.__class__))
+
+    def keep(self, rows: Iterable[R], now: float) -> list[R]:
+        """All rows that match: term by term over what is left, several times as fast as row by row."""
+        kept = list(rows)
+        kinds = {row.__class__ for row in kept}
+        if len(kinds) != 1:
+            return [row for row in kept if self.matches(row, now)]  # type: ignore[arg-type]
+        for test in self._of(kinds.pop()):
+            kept = [row for row in kept if test(row, now)]
+        return kept
 
     def __bool__(self) -> bool:
-        return bool(self._tests)
+        return bool(self._makers)
+
+    def _of(self, kind: type) -> tuple[Test, ...]:
+        tests = self._tests.get(kind)
+        if tests is None:
+            tests = self._tests[kind] = tuple(make(kind) for make in self._makers)
+        return tests
 
 
 def parse(text: str) -> Filter:
@@ -81,24 +101,22 @@ def ordered(rows: Iterable[R], key: Callable[[R], Any], reverse: bool = False, l
         else:
             known.append((value, row))
     if limit is None or limit * 8 > len(known):
-        known.sort(key=_first, reverse=reverse)
+        known.sort(key=itemgetter(0), reverse=reverse)
     else:
-        choose = heapq.nlargest if reverse else heapq.nsmallest
-        known = choose(limit, known, key=_first)
+        known = (heapq.nlargest if reverse else heapq.nsmallest)(limit, known, key=itemgetter(0))
     found = [row for _, row in known] + unknown
     return found if limit is None else found[:limit]
 
 
 def tasks_in(snapshot: Snapshot, view: str) -> list[Task]:
-    """The tasks of one view: active, reserved, scheduled, failed, recent (finished), all."""
+    """The tasks of one view: active, reserved, scheduled, failed, recent (finished), all.
+
+    A task that is over, though nobody said how (its worker sends no events, or is gone), waits and runs nowhere.
+    """
     tasks = snapshot.tasks.values()
     match view:
-        case "active":
-            return [task for task in tasks if task.state == "STARTED" or task.place == "active"]
-        case "reserved":
-            return [task for task in tasks if task.place == "reserved" or _received(task)]
-        case "scheduled":
-            return [task for task in tasks if task.place == "scheduled" or (_received(task, eta=True))]
+        case "active" | "reserved" | "scheduled":
+            return [task for task in tasks if task.finished_at is None and _where(task) == view]
         case "failed":
             return [task for task in tasks if task.state in _FAILED]
         case "recent":
@@ -107,15 +125,15 @@ def tasks_in(snapshot: Snapshot, view: str) -> list[Task]:
             return list(tasks)
 
 
-def _received(task: Task, *, eta: bool = False) -> bool:
-    return task.state == "RECEIVED" and task.place is None and (task.eta_at is not None) == eta
+def _where(task: Task) -> str | None:
+    """What a worker's list says; without one, what events say."""
+    if task.place is not None or task.state not in ("STARTED", "RECEIVED"):
+        return task.place
+    if task.state == "STARTED":
+        return "active"
+    return "reserved" if task.eta_at is None else "scheduled"
 
 
-def _first(pair: tuple[Any, object]) -> Any:
-    return pair[0]
-
-
-# ------------------------------------------------------------------------------------------------ reading
 _TERM = re.compile(r'(?P<not>!?)(?:(?P<field>[a-z_]+):)?(?P<value>~?(?:"[^"]*"?|[^\s"])*)')
 _NUMBER = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<unit>[smhdkKMG]?)$")
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9}
@@ -136,22 +154,26 @@ def _terms(text: str) -> list[re.Match[str]]:
     return found
 
 
-def _test(term: re.Match[str]) -> Test:
+def _test(term: re.Match[str]) -> Maker:
     field, value = term["field"], term["value"].replace('"', "")
     if field is None:
-        test = _anywhere(value)
+        make = _text(_PLAIN, value)
     elif field in _NUMBERS:
-        test = _number(field, value)
+        make = _number(field, value)
     elif field in _TEXTS:
-        test = _within(field, value)
+        make = _text(_TEXTS[field], value)
     else:
         known = ", ".join(sorted({*_TEXTS, *_NUMBERS}))
         raise FilterError(f"The filter knows no `{field}:`; it knows {known}.")
-    return _negated(test) if term["not"] else test
+    return _negated(make) if term["not"] else make
 
 
-def _negated(test: Test) -> Test:
-    return lambda row, now: not test(row, now)
+def _negated(make: Maker) -> Maker:
+    def negated(kind: type) -> Test:
+        test = make(kind)
+        return lambda row, now: not test(row, now)
+
+    return negated
 
 
 def _pattern(value: str) -> Callable[[str], object]:
@@ -164,43 +186,69 @@ def _pattern(value: str) -> Callable[[str], object]:
     return lambda text: small in text.lower()
 
 
-def _anywhere(value: str) -> Test:
+class _Memo(dict[Any, bool]):
+    """Whether a value matches; names, workers, queues and states come again and again."""
+
+    def __init__(self, found: Callable[[str], object]) -> None:
+        super().__init__()
+        self._found = found
+
+    def __missing__(self, value: Any) -> bool:
+        if len(self) > _REMEMBERED:
+            self.clear()
+        text = " ".join(str(getattr(item, "name", item)) for item in value) if isinstance(value, tuple) else value
+        self[value] = answer = isinstance(text, str) and bool(self._found(text))
+        return answer
+
+
+def _any_of(names: Iterable[str], kind: type, value: str) -> Test:
+    """Whether any of these attributes matches; those that repeat are asked first."""
     found = _pattern(value)
-    fields = tuple({name: None for names in _TEXTS.values() for name in names if name in _PLAIN})
+    present = [name for name in names if name in kind.__struct_fields__]  # type: ignore[attr-defined]
+    often = _all_at_once([name for name in present if name not in _UNIQUE])
+    once = _all_at_once([name for name in present if name in _UNIQUE])
+    memo, small, search = _Memo(found), value.lower(), value.startswith("~")
 
     def test(row: Any, now: float) -> bool:
-        return any(found(text) for name in fields if isinstance(text := getattr(row, name, None), str))
-
-    return test
-
-
-def _within(field: str, value: str) -> Test:
-    found = _pattern(value)
-    names = _TEXTS[field]
-
-    def test(row: Any, now: float) -> bool:
-        for name in names:
-            text = getattr(row, name, None)
-            if isinstance(text, tuple):
-                text = " ".join(str(getattr(item, "name", item)) for item in text)
-            if isinstance(text, str) and found(text):
+        for text in often(row):
+            if memo[text]:
+                return True
+        for text in once(row):  # noqa: SIM110 - written out: for each key typed, a hundred thousand tasks are asked
+            if text and (found(text) if search else small in text.lower()):
                 return True
         return False
 
     return test
 
 
-def _number(field: str, value: str) -> Test:
+def _all_at_once(names: list[str]) -> Callable[[Any], tuple[Any, ...]]:
+    """Reads several attributes in one call: a third of the time of a loop."""
+    if len(names) > 1:
+        return attrgetter(*names)
+    return (lambda row: (getattr(row, names[0]),)) if names else lambda row: ()
+
+
+def _text(names: tuple[str, ...], value: str) -> Maker:
+    _pattern(value)  # what is wrong with it shows now
+    return lambda kind: _any_of(names, kind, value)
+
+
+def _number(field: str, value: str) -> Maker:
     low, high, strict = _range(field, value)
-    read = _NUMBERS[field]
+    reader = _NUMBERS[field]
 
-    def test(row: Any, now: float) -> bool:
-        number = read(row, now)
-        if number is None:
-            return False
-        return low < number < high if strict else low <= number <= high
+    def make(kind: type) -> Test:
+        read = reader(kind)
 
-    return test
+        def test(row: Any, now: float) -> bool:
+            number = read(row, now)
+            if number is None:
+                return False
+            return low < number < high if strict else low <= number <= high
+
+        return test
+
+    return make
 
 
 def _range(field: str, value: str) -> tuple[float, float, bool]:
@@ -225,7 +273,6 @@ def _read(field: str, text: str) -> float:
     return float(found["number"]) * _UNITS[found["unit"]]
 
 
-# ------------------------------------------------------------------------------------------------ fields
 _TEXTS: dict[str, tuple[str, ...]] = {
     "id": ("task_id",),
     "name": ("name", "nodename", "task_name"),
@@ -242,39 +289,48 @@ _TEXTS: dict[str, tuple[str, ...]] = {
     "type": ("type",),
     "host": ("host",),
 }
-_PLAIN = frozenset({"task_id", "name", "nodename", "worker", "queue", "args", "kwargs", "task_name", "command"})
+_UNIQUE = frozenset({"task_id", "args", "kwargs", "root_id", "parent_id", "exception", "command"})
+"""Texts that hardly ever come twice: not worth remembering."""
+_REMEMBERED = 50_000
+_PLAIN = ("task_id", "name", "nodename", "worker", "queue", "args", "kwargs", "task_name", "command")
+"""Where a plain word is looked for."""
 
 
-def _runtime(row: Any, now: float) -> float | None:
-    if isinstance(row, Task):
-        return row.ran(now)
-    runtime = getattr(row, "runtime", None)
-    return runtime.p95 if runtime is not None else None
+Read = Callable[[Any, float], float | None]
 
 
-def _age(row: Any, now: float) -> float | None:
-    if isinstance(row, Queue):
-        return row.oldest_age
-    if isinstance(row, Task):
-        begin = next((at for at in (row.sent_at, row.received_at, row.started_at) if at is not None), None)
-        return None if begin is None else now - begin
-    if isinstance(row, Process):
-        return now - row.created_at
-    return getattr(row, "uptime", None)
+def _runtime(kind: type) -> Read:
+    if kind is Task:
+        return lambda row, now: row.ran(now)
+    return (lambda row, now: row.runtime.p95) if kind is TaskType else lambda row, now: None
 
 
-def _plain(*names: str) -> Callable[[Any, float], float | None]:
-    def read(row: Any, now: float) -> float | None:
-        for name in names:
-            value = getattr(row, name, None)
-            if isinstance(value, int | float) and not isinstance(value, bool):
-                return value
-        return None
-
-    return read
+def _age(kind: type) -> Read:
+    if kind is Task:
+        return lambda row, now: None if (begin := _began_at(row)) is None else now - begin
+    if kind is Process:
+        return lambda row, now: now - row.created_at
+    return _plain("oldest_age", "uptime")(kind)
 
 
-_NUMBERS: dict[str, Callable[[Any, float], float | None]] = {
+def _began_at(task: Task) -> float | None:
+    return next((at for at in (task.sent_at, task.received_at, task.started_at) if at is not None), None)
+
+
+def _plain(*names: str) -> Callable[[type], Read]:
+    """The first of these attributes that a row of the kind has."""
+
+    def reader(kind: type) -> Read:
+        name = next((name for name in names if name in kind.__struct_fields__), None)  # type: ignore[attr-defined]
+        if name is None:
+            return lambda row, now: None
+        get = attrgetter(name)
+        return lambda row, now: get(row)
+
+    return reader
+
+
+_NUMBERS: dict[str, Callable[[type], Read]] = {
     "runtime": _runtime,
     "age": _age,
     "retries": _plain("retries", "retried"),

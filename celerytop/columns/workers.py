@@ -53,8 +53,13 @@ def _by_worker(snapshot: Snapshot) -> Mapping[str, tuple[Process, ...]]:
 
 
 def processes_of(worker: Worker, snapshot: Snapshot) -> tuple[Process, ...]:
-    """The processes of a worker that were measured; empty when it runs on a machine we do not see."""
-    return _by_worker(snapshot).get(worker.nodename, ())
+    """The processes of a worker that were measured; empty when it runs on a machine we do not see.
+
+    A worker of another cluster on this host may have the same node name: then the main process tells them apart.
+    """
+    found = _by_worker(snapshot).get(worker.nodename, ())
+    mains = {worker.pid, *worker.pids}
+    return tuple(one for one in found if one.main_pid in mains) if mains != {None} else found
 
 
 def worker_cpu(worker: Worker, snapshot: Snapshot) -> float | None:

@@ -66,7 +66,7 @@ class Task(msgspec.Struct, frozen=True, gc=False, eq=False):
         if self.runtime is not None:
             return self.runtime
         if self.state == "STARTED" and self.started_at is not None:
-            return max(0.0, now - self.started_at)
+            return max(0.0, (now if self.finished_at is None else self.finished_at) - self.started_at)
         return None
 
     def waited(self) -> float | None:

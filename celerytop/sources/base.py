@@ -69,7 +69,11 @@ class Lane(Protocol):
     """Probes asked one after the other in one thread over one connection."""
 
     name: str
-    probes: tuple[Probe, ...]
+
+    @property
+    def probes(self) -> tuple[Probe, ...]:
+        """Its questions, in the order in which they are asked."""
+        ...
 
     def connect(self) -> None:
         """Open the connection anew, before the first poll and after an error; ``BrokerError`` within five seconds."""

@@ -49,7 +49,7 @@ def free_port() -> int:
     raise RuntimeError("no free port between 20000 and 32000")
 
 
-def wait_until(predicate: Callable[[], T], timeout: float = 10.0, message: str = "") -> T:
+def wait_until(predicate: Callable[[], T | None], timeout: float = 10.0, message: str = "") -> T:
     """The first true result of ``predicate``.
 
     Raises:

@@ -1,0 +1,296 @@
+"""One cluster: every observation goes in, pictures come out. Not safe for threads: the monitor holds a lock."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Iterator, Mapping
+from typing import assert_never
+
+from msgspec.structs import replace
+
+from celerytop.cluster import queues as queue_pictures
+from celerytop.cluster.brokers import BrokerBook
+from celerytop.cluster.clocks import Clocks
+from celerytop.cluster.fold import EventFolder
+from celerytop.cluster.hosts import Hosts
+from celerytop.cluster.inspected import fold_listed, leave
+from celerytop.cluster.liveness import Reach
+from celerytop.cluster.notes import notes
+from celerytop.cluster.queues import Queues
+from celerytop.cluster.sources import Sources
+from celerytop.cluster.store import TaskStore
+from celerytop.cluster.totals import Counted, totals
+from celerytop.cluster.types import Types
+from celerytop.cluster.unacked import with_orphans
+from celerytop.cluster.workers import Workers, picture, state_of
+from celerytop.model.event import BadEvent
+from celerytop.model.observation import (
+    UP,
+    BrokerMeasured,
+    Conf,
+    EventsReceived,
+    HostMeasured,
+    KeysWalked,
+    Observation,
+    QueueSampled,
+    QueuesConsumed,
+    QueuesMeasured,
+    Reply,
+    SourceAlive,
+    SourceChanged,
+    TasksListed,
+    WorkersAnswered,
+)
+from celerytop.model.queue import Queue, QueueSample, Unacked
+from celerytop.model.snapshot import ClusterInfo, Losses, Snapshot
+from celerytop.model.task import TaskType
+from celerytop.model.worker import Worker
+
+BAD_KEPT = 5
+SAMPLES_KEPT = 8
+GONE_PATIENCE = 10.0
+"""Seconds a worker must be gone before its tasks are said to run no more: a reconnect says goodbye too."""
+TIDY_EVERY = 30.0
+
+
+class Cluster:
+    """What is known of a cluster."""
+
+    def __init__(
+        self, info: ClusterInfo, sources: tuple[str, ...], started_at: float, max_tasks: int = 100_000
+    ) -> None:
+        """Begin with nothing known.
+
+        Args:
+            info: which cluster it is.
+            sources: names of the sources there are.
+            started_at: our clock.
+            max_tasks: how many tasks are kept; what is over is forgotten first.
+        """
+        self._info = info
+        self._sources = Sources(sources, started_at)
+        self._clocks = Clocks()
+        self._workers = Workers(self._clocks)
+        self._types = Types()
+        self._queues = Queues()
+        self._store = TaskStore(max_tasks)
+        self._folder = EventFolder(self._store, self._workers, self._types, self._queues, self._clocks)
+        self._hosts = Hosts()
+        self._broker = BrokerBook()
+        self._unacked: Unacked | None = None
+        self._samples: dict[str, QueueSample] = {}
+        self._bad_events: deque[BadEvent] = deque(maxlen=BAD_KEPT)
+        self._losses = Losses()
+        self._counted = Counted()
+        self._tidied_at = started_at
+
+    def apply(self, observation: Observation) -> None:
+        """Fold one observation."""
+        match observation:
+            case EventsReceived():
+                self._events(observation)
+            case SourceAlive(at=at, name=name):
+                self._sources.alive(name, at)
+            case SourceChanged():
+                self._source(observation)
+            case WorkersAnswered():
+                self._answers(observation)
+            case QueuesMeasured():
+                self._lengths(observation)
+            case _:
+                self._seldom(observation)
+
+    def snapshot(self, now: float, interval: float = 1.0) -> Snapshot:
+        """The picture at ``now``; ``interval`` seconds lie between two of them."""
+        if now - self._tidied_at >= TIDY_EVERY or now < self._tidied_at:
+            self._tidy(now)
+        self._clocks.judge(now)
+        reach = self._sources.reach()
+        workers = self._see_workers(now, reach)
+        states = {nodename: worker.state for nodename, worker in workers.items()}
+        everyone = self._everyone_answers(states)
+        unacked = self._orphans(states, everyone, now)
+        queues = self._see_queues(states, everyone, unacked, now, reach)
+        hosts = self._hosts.picture(self._workers.nodes, self._store.tasks)
+        numbers = totals(workers, queues, unacked, self._broker.unacked(), self._folder, self._counted, reach, now)
+        return Snapshot(
+            at=now,
+            cluster=replace(self._info, version=self._broker.version() or self._info.version),
+            sources=self._sources.picture(),
+            queues=queues,
+            workers=workers,
+            tasks=self._store.picture(),
+            children=self._store.children.picture(),
+            types=self._see_types(states, numbers.slots_busy, now, reach),
+            broker=self._broker.picture(hosts),
+            hosts=hosts,
+            totals=numbers,
+            losses=self._count_losses(),
+            unacked=unacked,
+            samples=dict(self._samples),
+            bad_events=tuple(self._bad_events),
+            gaps=self._sources.gaps(),
+            notes=tuple(
+                notes(self._info, self._sources, self._workers, states, self._queues, unacked, self._clocks.common)
+            ),
+            interval=interval,
+        )
+
+    def reset_rates(self) -> None:
+        """Count the last minute anew: after a gap, or when our clock was set."""
+        self._folder.clear_rates()
+        self._types.clear_rates()
+        for node in self._workers.nodes.values():
+            for rate in (node.finished, node.failed, node.unplaced):
+                rate.clear()
+        for record in self._queues.records.values():
+            record.taken.clear()
+            record.sent.clear()
+
+    # ------------------------------------------------------------------------------------------- folding
+    def _events(self, observation: EventsReceived) -> None:
+        at = observation.at
+        self._sources.alive("events", at)
+        self._folder.fold(observation.events, at)
+        if observation.bad or observation.other or observation.dropped:
+            self._lost(observation)
+
+    def _lost(self, observation: EventsReceived) -> None:
+        losses = self._losses
+        self._losses = replace(
+            losses,
+            bad=losses.bad + observation.bad,
+            other=losses.other + observation.other,
+            dropped=losses.dropped + observation.dropped,
+        )
+        if observation.last_bad is not None:
+            self._bad_events.append(observation.last_bad)
+        if observation.dropped:
+            self._sources.dropped(observation.dropped, observation.at)
+            self._workers.events_lost()
+
+    def _source(self, change: SourceChanged) -> None:
+        was_up = self._sources.up(change.name)
+        self._sources.changed(change)
+        if change.name == "events" and was_up != (change.state == UP):
+            self._workers.events_lost()
+            self.reset_rates()
+
+    def _answers(self, round_: WorkersAnswered) -> None:
+        self._sources.alive("control", round_.at)
+        capped = 0
+        for node, reply in self._workers.answered(round_):
+            if isinstance(reply, TasksListed):
+                capped += reply.total > len(reply.tasks)
+                fold_listed(reply, node, self._store, round_.at - round_.window, round_.at)
+            for name, how in _queues_named(reply):
+                self._queues.record(name, round_.at, how)
+        self._counted.asked = self._counted.asked or self._workers.asked_all
+        if round_.late or capped:
+            losses = self._losses
+            self._losses = replace(
+                losses, late_replies=losses.late_replies + round_.late, capped_replies=losses.capped_replies + capped
+            )
+
+    def _lengths(self, observation: QueuesMeasured) -> None:
+        exact = any(queue.messages is not None for queue in observation.queues)
+        self._sources.alive("queues" if exact else "management", observation.at)
+        self._queues.measured(observation)
+        self._counted.queues_measured = self._counted.queues_measured or exact or not observation.queues
+        if observation.unacked is not None:
+            self._unacked = observation.unacked
+
+    def _seldom(self, observation: QueueSampled | BrokerMeasured | KeysWalked | HostMeasured) -> None:
+        match observation:
+            case QueueSampled(sample=sample):
+                self._samples.pop(sample.name, None)
+                self._samples[sample.name] = sample
+                while len(self._samples) > SAMPLES_KEPT:
+                    del self._samples[next(iter(self._samples))]
+            case BrokerMeasured(at=at, broker=broker):
+                self._broker.measured(broker, at)
+            case KeysWalked(walk=walk):
+                self._broker.walked(walk)
+            case HostMeasured(at=at, host=host):
+                self._sources.alive("host", at)
+                self._hosts.measured(host, self._workers.nodes)
+            case _:
+                assert_never(observation)
+
+    # ------------------------------------------------------------------------------------------ pictures
+    def _see_workers(self, now: float, reach: Reach) -> dict[str, Worker]:
+        since = _since(reach, now)
+        found: dict[str, Worker] = {}
+        for nodename, node in self._workers.nodes.items():
+            state, why = state_of(node, reach, now)
+            holds = bool(node.running or node.listed)
+            if holds and node.gone_since is not None and now - node.gone_since >= GONE_PATIENCE:
+                leave(node, self._store, now)
+            found[nodename] = picture(node, state, why, now, since)
+        return found
+
+    def _everyone_answers(self, states: Mapping[str, str]) -> bool:
+        """Everyone that listens has been asked and is known: nobody is there that we know nothing of."""
+        workers = self._workers
+        if not workers.asked_all or not self._sources.up("control"):
+            return False
+        known = sum(1 for state in states.values() if state != "gone")
+        return workers.listening is None or workers.listening <= known + workers.others
+
+    def _orphans(self, states: Mapping[str, str], everyone: bool, now: float) -> Unacked | None:
+        if self._unacked is None:
+            return None
+        return with_orphans(self._unacked, self._workers.nodes, states, self._store.tasks, everyone, now)
+
+    def _see_queues(
+        self, states: Mapping[str, str], everyone: bool, unacked: Unacked | None, now: float, reach: Reach
+    ) -> dict[str, Queue]:
+        nodes = self._workers.nodes.values()
+        who = queue_pictures.consumers(nodes, states, asked=everyone, fresh=not reach.cut_off())
+        held = queue_pictures.by_queue(unacked)
+        since = _since(reach, now)
+        return {
+            name: queue_pictures.picture(record, who, held, self._store.tasks, now, since)
+            for name, record in self._queues.records.items()
+        }
+
+    def _see_types(self, states: Mapping[str, str], busy: int | None, now: float, reach: Reach) -> dict[str, TaskType]:
+        tasks = self._store.tasks
+        active: Counter[str | None] = Counter()
+        told = False
+        for nodename, node in self._workers.nodes.items():
+            if states[nodename] == "gone":
+                continue
+            told = told or "active" in node.listed_at or bool(node.task_events)
+            for task_id in node.running:
+                if (task := tasks.get(task_id)) is not None:
+                    active[task.name] += 1
+        return self._types.picture(now, _since(reach, now), active if told else None, busy)
+
+    def _count_losses(self) -> Losses:
+        store = self._store
+        return replace(self._losses, forgotten=store.forgotten, forgotten_unfinished=store.forgotten_unfinished)
+
+    def _tidy(self, now: float) -> None:
+        """Forget workers that have been gone for an hour, and queues that are over."""
+        self._tidied_at = now
+        for node in self._workers.forget(now):
+            leave(node, self._store, now)
+        for node in self._workers.nodes.values():
+            node.forget_unknown(self._store.tasks)
+        self._queues.forget(now)
+
+
+def _queues_named(reply: Reply) -> Iterator[tuple[str, str | None]]:
+    """(queue, how we know of it) of all that a reply names."""
+    if isinstance(reply, QueuesConsumed):
+        yield from ((queue.name, "active_queues") for queue in reply.queues)
+    elif isinstance(reply, Conf):
+        yield from ((name, "conf") for name in reply.queues)
+    elif isinstance(reply, TasksListed):
+        yield from ((item.queue, None) for item in reply.tasks if item.queue is not None and not item.exchange)
+
+
+def _since(reach: Reach, now: float) -> float:
+    """Since when events are counted; ``now`` while none reach us, so that no rate is told."""
+    return reach.events_since if reach.events_since is not None else now

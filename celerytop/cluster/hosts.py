@@ -1,0 +1,128 @@
+"""This machine's processes, joined to the workers that name them and the tasks that run in them.
+
+A number alone joins nothing: pids are reused and containers count their own. The machine, the command line or the
+worker's word, and the start time must agree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from msgspec.structs import replace
+
+from celerytop.cluster.node import Node, OwnProcess
+from celerytop.cluster.workers import pool_of_command
+from celerytop.model.host import Host, Process
+from celerytop.model.task import Task
+
+LOADING = 120.0
+"""Seconds a worker may take from the start of its process to the start of its clock (``stats.uptime``)."""
+ROUNDING = 3.0
+"""Seconds by which moments of the same thing may differ: uptime is whole seconds."""
+
+
+class Hosts:
+    """Machines by name; today this one alone."""
+
+    def __init__(self) -> None:
+        self._hosts: dict[str, Host] = {}
+        self._mains: dict[str, dict[int, str]] = {}
+        """By machine: main pid to node name, as joined."""
+
+    def measured(self, host: Host, nodes: Mapping[str, Node]) -> None:
+        """Take a new look at one machine; tell the workers on it how their main process does."""
+        self._hosts[host.name] = host
+        mains = {process.pid: process for process in host.processes if process.role == "main"}
+        joined: dict[int, str] = {}
+        for node in nodes.values():
+            main = _main_of(node, host, mains)
+            if main is not None:
+                joined[main.pid] = node.nodename
+                node.process = OwnProcess(main.pid, main.created_at, main.status, host.measured_at)
+                node.pool = node.pool or pool_of_command(main.command)
+            elif node.process is not None and same_host(node.host, host.name):
+                _missing(node, mains, host.measured_at)
+        self._mains[host.name] = joined
+
+    def picture(self, nodes: Mapping[str, Node], tasks: Mapping[str, Task]) -> dict[str, Host]:
+        """All machines, their processes named."""
+        found = {}
+        for name, host in self._hosts.items():
+            joined = self._mains.get(name, {})
+            running = _running(joined, nodes, tasks)
+            processes = tuple(_named(process, joined, running) for process in host.processes)
+            found[name] = replace(host, processes=processes)
+        return found
+
+
+def same_host(one: str | None, two: str) -> bool:
+    """Whether two names mean the same machine; a short name matches its long one.
+
+    >>> same_host("DB-7", "db-7.lan"), same_host("db-7.lan", "db-7.wan"), same_host(None, "db-7")
+    (True, False, False)
+    """
+    if not one:
+        return False
+    one, two = one.lower(), two.lower()
+    if "." in one and "." in two:
+        return one == two
+    return one.partition(".")[0] == two.partition(".")[0]
+
+
+def _main_of(node: Node, host: Host, mains: Mapping[int, Process]) -> Process | None:
+    """The main process of a node, when it is certain."""
+    process = mains.get(node.pid) if node.pid is not None else None
+    if process is None or process.nodename not in (None, node.nodename):
+        return None
+    if process.nodename is None and not same_host(node.host, host.name):
+        return None
+    return process if _same_start(node, process) else None
+
+
+def _missing(node: Node, mains: Mapping[int, Process], at: float) -> None:
+    """Its process was here and cannot be joined now: it is gone, or the worker has another one we have yet to see."""
+    process = node.process
+    if process is None or process.pid != node.pid:
+        node.process = None
+    elif not process.gone:
+        process.gone = process.pid not in mains
+        process.measured_at = at
+
+
+def _same_start(node: Node, process: Process) -> bool:
+    """Whether process and worker began together, as far as both are known."""
+    if node.uptime is None:
+        return True
+    began_at = node.uptime_at - node.uptime
+    return -ROUNDING <= began_at - process.created_at <= LOADING
+
+
+def _running(
+    joined: Mapping[int, str], nodes: Mapping[str, Node], tasks: Mapping[str, Task]
+) -> dict[tuple[int, int], list[Task]]:
+    """(main pid, pid) to the tasks that run there."""
+    found: dict[tuple[int, int], list[Task]] = {}
+    for main_pid, nodename in joined.items():
+        node = nodes.get(nodename)
+        for task_id in node.running if node is not None else ():
+            task = tasks.get(task_id)
+            if task is not None and task.worker_pid is not None and task.worker == nodename:
+                found.setdefault((main_pid, task.worker_pid), []).append(task)
+    return found
+
+
+def _named(process: Process, joined: Mapping[int, str], running: Mapping[tuple[int, int], list[Task]]) -> Process:
+    nodename = joined.get(process.main_pid)
+    if nodename is None:
+        return process
+    here = running.get((process.main_pid, process.pid), [])
+    # threads share one process: which of several tasks it is cannot be said
+    task = here[0] if len(here) == 1 else None
+    if task is not None and task.started_at is not None and task.started_at < process.created_at - ROUNDING:
+        task = None  # the number was given to a new process since
+    return replace(
+        process,
+        nodename=nodename,
+        task_id=task.task_id if task is not None else None,
+        task_name=task.name if task is not None else None,
+    )

@@ -1,0 +1,243 @@
+"""What is known of one worker: the record that events and replies write and pictures read."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Mapping
+
+from celerytop.cluster.clocks import HostClock
+from celerytop.cluster.statistics import Rate
+from celerytop.model.observation import TasksListed
+from celerytop.model.worker import ConsumedQueue, Rusage
+
+PIDS_FOR = 30.0
+"""Seconds a pid that is not heard of any more counts."""
+UNTOLD_FOR = 5.0
+"""Seconds in which a task event must follow when ``processed`` has grown."""
+
+
+class Sighting:
+    """A main process that called itself by the node's name."""
+
+    __slots__ = ("first_at", "last_at")
+
+    def __init__(self, at: float) -> None:
+        self.first_at = self.last_at = at
+
+
+class OwnProcess:
+    """The worker's main process, when it runs on this machine."""
+
+    __slots__ = ("created_at", "gone", "measured_at", "pid", "status")
+
+    def __init__(self, pid: int, created_at: float, status: str | None, measured_at: float) -> None:
+        self.pid = pid
+        self.created_at = created_at
+        self.status = status
+        self.measured_at = measured_at
+        self.gone = False
+        """It was there, and then it was not."""
+
+
+class _Words:
+    """What a worker says of itself: all of it is another process's once the name has another process."""
+
+    def __init__(self) -> None:
+        self.pool: str | None = None
+        self.concurrency: int | None = None
+        self.processed: int | None = None
+        self.prefetch_count: int | None = None
+        self.processes: tuple[int, ...] | None = None
+        self.queues: tuple[ConsumedQueue, ...] | None = None
+        self.only_queue: str | None = None
+        """The name of the queue it consumes, when it is just one."""
+        self.registered: tuple[str, ...] | None = None
+        self.revoked: int | None = None
+        self.settings: Mapping[str, str] | None = None
+        self.totals: Mapping[str, int] | None = None
+        self.rusage: Rusage | None = None
+        self.uptime: float | None = None
+        self.uptime_at = 0.0
+        self.listed: dict[str, TasksListed] = {}
+        """The last reply of each place."""
+        self.listed_at: dict[str, float] = {}
+        self.holding: dict[str, dict[str, float]] = {"reserved": {}, "scheduled": {}}
+        """Ids it has taken and not started, by place, and when it took them: its list, kept up to date by events."""
+        self.active: int | None = None
+        """By its own count: heartbeat or ``active``."""
+        self.active_at = 0.0
+        self.task_events: bool | None = None
+        self._quiet_from: int | None = None
+        self._grown_at: float | None = None
+        self._accepted_since: float | None = None
+        self._most_processed = 0
+
+
+class _Signs:
+    """When it has shown itself, and how."""
+
+    def __init__(self) -> None:
+        self.heartbeat_at: float | None = None
+        self.event_at: float | None = None
+        """Any event of its own."""
+        self.answered_at: float | None = None
+        self.goodbye_at: float | None = None
+        self.present_at: float | None = None
+        self.absent_at: float | None = None
+        self.missed = 0
+        """Pings in a row without an answer."""
+        self.process: OwnProcess | None = None
+        self.gone_since: float | None = None
+
+
+class Node(_Words, _Signs):
+    """One node name."""
+
+    def __init__(self, nodename: str, clock: HostClock, at: float) -> None:
+        _Words.__init__(self)
+        _Signs.__init__(self)
+        self.nodename = nodename
+        self.host = nodename.rpartition("@")[2] if "@" in nodename else None
+        self.clock = clock
+        self.known_at = at
+        self.pid: int | None = None
+        self.pids: dict[int, Sighting] = {}
+        self.software: str | None = None
+        self.heartbeat_every: float | None = None
+        self.latency: float | None = None
+        self.running: dict[str, float | None] = {}
+        """Ids it runs, as far as events and ``active`` tell; since when ``active`` misses it."""
+        self.running_at = 0.0
+        self.finished = Rate()
+        self.failed = Rate()
+        self.unplaced = Rate()
+        """Tasks it took from a queue we do not know."""
+        self._accepted = Rate()
+
+    def seen_at(self) -> float | None:
+        """Last sign of life of any kind."""
+        last = max(self.heartbeat_at or 0.0, self.event_at or 0.0, self.answered_at or 0.0)
+        return last or None
+
+    def shows_itself(self, at: float) -> None:
+        """It was there at ``at``: a goodbye or an absence before does not count any more."""
+        if self.goodbye_at is not None and at > self.goodbye_at:
+            self.goodbye_at = None
+        self.absent_at = None
+        if self.process is not None and self.process.gone and at > self.process.measured_at:
+            self.process = None
+
+    def says_goodbye(self, pid: int | None, at: float) -> None:
+        """A fresh worker-offline. When two share the name, the other one stays."""
+        others = [other for other in self.together(at) if other != pid]
+        if pid is not None and others:
+            self.pids.pop(pid, None)
+            self.pid = others[0] if self.pid == pid else self.pid
+        else:
+            self.goodbye_at = at
+
+    def sight(self, pid: int | None, at: float) -> None:
+        """It has told its pid."""
+        if pid is None:
+            return
+        found = self.pids.get(pid)
+        if found is None:
+            self.pids[pid] = Sighting(at)
+            if len(self.pids) > 1:
+                self._forget_pids(at)
+        else:
+            found.last_at = at
+        if pid != self.pid:
+            self._began_anew(pid)
+
+    def together(self, now: float) -> tuple[int, ...]:
+        """The pids in use: more than one when they were heard of in turns, which a restart never is."""
+        if len(self.pids) < 2:
+            return (self.pid,) if self.pid is not None else ()
+        self._forget_pids(now)
+        pairs = self.pids.items()
+        both = {
+            pid
+            for pid, one in pairs
+            for other_pid, other in pairs
+            if pid != other_pid and one.last_at >= other.first_at and other.last_at >= one.first_at
+        }
+        if both:
+            return tuple(sorted(both))
+        return (self.pid,) if self.pid is not None else ()
+
+    def count_processed(self, processed: int | None, at: float) -> None:
+        """Learn how many tasks it has accepted; when that grows and no task event comes, it sends none."""
+        if processed is None:
+            return
+        self.processed = processed
+        if self._accepted_since is None:
+            self._accepted_since = at
+        elif processed > self._most_processed:
+            self._accepted.add(at, processed - self._most_processed)
+        self._most_processed = max(processed, self._most_processed)
+        if self._quiet_from is None or processed < self._quiet_from:
+            self._quiet_from, self._grown_at = processed, None
+        elif processed > self._quiet_from and self._grown_at is None:
+            self._grown_at = at
+        if self._grown_at is not None and at - self._grown_at >= UNTOLD_FOR:
+            self.task_events = False
+
+    def task_event(self, at: float) -> None:
+        """It has sent a task event."""
+        self.task_events = True
+        self.event_at = at
+        self._quiet_from = self._grown_at = None
+
+    def accepts(self, now: float) -> float | None:
+        """Tasks it accepts a second, by its own count, of the last minute."""
+        return self._accepted.rate(now, self._accepted_since) if self._accepted_since is not None else None
+
+    def tells_what_it_takes(self, now: float) -> bool:
+        """Whether its events tell every message it takes, and from which queue: or it has taken none."""
+        if self.task_events is None:
+            return self.processed is not None and self._grown_at is None
+        return self.task_events and not self.unplaced.count(now)
+
+    def events_lost(self) -> None:
+        """Events may have been lost: what did not come proves nothing."""
+        self._quiet_from = self._grown_at = None
+
+    def busy(self) -> int | None:
+        """Slots that run a task, by what is newest: its own count, or the starts and ends since."""
+        if self.task_events and "active" in self.listed_at and self.running_at > self.active_at:
+            return len(self.running)
+        return self.active
+
+    def holds(self, place: str) -> int | None:
+        """How many tasks it has reserved or scheduled."""
+        listed = self.listed.get(place)
+        if listed is None:
+            return None
+        return len(self.holding[place]) if self.task_events and listed.total <= len(listed.tasks) else listed.total
+
+    def takes(self, task_id: str, scheduled: bool, at: float) -> None:
+        """It has received a task."""
+        self.holding["scheduled" if scheduled else "reserved"][task_id] = at
+
+    def lets_go(self, task_id: str) -> None:
+        """It has started a task, or will not."""
+        if self.holding["reserved"].pop(task_id, None) is None:
+            self.holding["scheduled"].pop(task_id, None)
+
+    def forget_unknown(self, tasks: Container[str]) -> None:
+        """Drop ids that are not known any more: where nobody can ask it, the end of a lost task is never told."""
+        self.running = {task_id: since for task_id, since in self.running.items() if task_id in tasks}
+        for place, held in self.holding.items():
+            self.holding[place] = {task_id: at for task_id, at in held.items() if task_id in tasks}
+
+    def _began_anew(self, pid: int) -> None:
+        """Another process has taken the name over: what the one before said of itself is not known any more."""
+        if self.pid is not None:
+            if len(self.together(self.pids[pid].last_at)) > 1:
+                return  # both are there: keep to the one we know
+            _Words.__init__(self)
+        self.pid = pid
+
+    def _forget_pids(self, now: float) -> None:
+        for pid in [pid for pid, one in self.pids.items() if now - one.last_at > PIDS_FOR]:
+            del self.pids[pid]

@@ -1,0 +1,75 @@
+"""What cannot be seen, one sentence each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from celerytop.cluster.node import Node
+from celerytop.cluster.queues import Queues
+from celerytop.cluster.sources import Sources
+from celerytop.cluster.workers import Workers
+from celerytop.model.observation import DOWN, UP
+from celerytop.model.queue import Unacked
+from celerytop.model.snapshot import ClusterInfo
+from celerytop.model.worker import GONE
+
+NAMED = 3
+"""Names listed before the rest is counted."""
+
+
+def notes(
+    info: ClusterInfo,
+    sources: Sources,
+    workers: Workers,
+    states: Mapping[str, str],
+    queues: Queues,
+    unacked: Unacked | None,
+    clock_off: float | None,
+) -> Iterator[str]:
+    """All sentences that hold now."""
+    there = [node for node in workers.nodes.values() if states.get(node.nodename) != GONE]
+    silent = [node.nodename for node in there if node.task_events is False]
+    if silent:
+        sends = "sends" if len(silent) == 1 else "send"
+        yield f"{_names(silent)} {sends} no task events: started without -E"
+    yield from _control(info, sources, there)
+    if unacked is not None and unacked.count and not unacked.complete:
+        seen = len(unacked.messages)
+        yield f"only {seen:,} of {unacked.count:,} unacked messages were looked at: orphans may be more"
+    if queues.note:
+        yield queues.note
+    if queues.leftovers:
+        yield f"{queues.leftovers:,} reply queues were left behind by dead clients and never expire"
+    if clock_off is not None:
+        yield f"this machine's clock is {abs(clock_off):.0f} s {'ahead of' if clock_off > 0 else 'behind'} all workers'"
+    if workers.turned_away:
+        yield f"{workers.turned_away:,} signs of more than 20,000 node names were ignored"
+
+
+def _control(info: ClusterInfo, sources: Sources, there: list[Node]) -> Iterator[str]:
+    control = sources.status("control")
+    if control is None:
+        if info.mode == "PASSIVE":
+            yield "passive: workers are not asked, so what is reserved and who consumes what is not known"
+        return
+    if control.state == DOWN and sources.up("events"):
+        yield f"workers cannot be asked: {control.error or 'control is down'}"
+    elif control.state == UP:
+        mute = [
+            node.nodename
+            for node in there
+            if node.answered_at is None and node.heartbeat_at is not None and node.missed >= NAMED
+        ]
+        if mute:
+            never = "never answers" if len(mute) == 1 else "never answer"
+            yield f"{_names(mute)} {never} control commands: started without remote control, or refuses JSON"
+
+
+def _names(names: list[str]) -> str:
+    """The first three names, and how many more.
+
+    >>> _names(["a"]), _names(["a", "b", "c", "d"])
+    ('a', 'a, b, c and 1 more')
+    """
+    shown = ", ".join(names[:NAMED])
+    return f"{shown} and {len(names) - NAMED:,} more" if len(names) > NAMED else shown

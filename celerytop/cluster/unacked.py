@@ -1,0 +1,99 @@
+"""Which unacked messages belong to nobody: workers took them, died, and nobody gives them back before the timeout.
+
+Absence from ``active``, ``reserved`` and ``scheduled`` is not enough: tasks held back by a rate limit are listed
+nowhere. So a message is called orphaned only when one of these is certain: the worker that took it is gone; or it was
+taken before any worker that is there now had begun.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+
+from msgspec.structs import replace
+
+from celerytop.cluster.node import Node
+from celerytop.model.queue import Message, Unacked
+from celerytop.model.task import Task
+from celerytop.model.worker import ALIVE, GONE
+
+RECENT = 40.0
+"""Seconds a worker's lists may be old: ``reserved`` is asked every thirty."""
+MARGIN = 3.0
+"""Seconds by which clocks and whole-second uptimes may be off."""
+PLACES = ("active", "reserved", "scheduled")
+
+
+def with_orphans(
+    unacked: Unacked,
+    nodes: Mapping[str, Node],
+    states: Mapping[str, str],
+    tasks: Mapping[str, Task],
+    asked: bool,
+    now: float,
+) -> Unacked:
+    """``unacked`` with its orphans counted; not counted while any worker's lists are missing.
+
+    Args:
+        unacked: as measured.
+        nodes: all workers.
+        states: their states by name.
+        tasks: all tasks, for which worker took a message.
+        asked: everyone that listens has answered a round that asked all.
+        now: our clock.
+    """
+    if unacked.count == 0:
+        return replace(unacked, orphaned=0, orphaned_by_queue=())
+    there = [node for node in nodes.values() if states.get(node.nodename) != GONE]
+    if not asked or not all(_has_told(node, states, now) for node in there):
+        return unacked
+    claimed = {item.task_id for node in there for listed in node.listed.values() for item in listed.tasks}
+    claimed.update(task_id for node in there for task_id in node.running)
+    began_at = min((node.uptime_at - (node.uptime or 0.0) for node in there), default=None)
+    doubtful = False
+    orphans: Counter[str] = Counter()
+    for message in unacked.messages:
+        if message.task_id in claimed:
+            continue
+        if _orphaned(message, began_at, nodes, states, tasks):
+            orphans[message.queue or "?"] += 1
+        else:
+            doubtful = True
+    number = orphans.total()
+    if not number and (doubtful or not unacked.complete):
+        return unacked
+    return replace(unacked, orphaned=number, orphaned_by_queue=tuple(orphans.most_common()))
+
+
+def _orphaned(
+    message: Message,
+    began_at: float | None,
+    nodes: Mapping[str, Node],
+    states: Mapping[str, str],
+    tasks: Mapping[str, Task],
+) -> bool:
+    if began_at is None:
+        return True  # no worker is there at all
+    task = tasks.get(message.task_id) if message.task_id is not None else None
+    if task is not None and task.worker is not None:
+        if states.get(task.worker) == GONE:
+            return True
+        taker = nodes.get(task.worker)
+        if taker is not None and taker.uptime is not None:  # the name is in use again, by another process
+            return _before(message, taker.uptime_at - taker.uptime)
+    return _before(message, began_at)
+
+
+def _before(message: Message, moment: float) -> bool:
+    return message.reserved_at is not None and message.reserved_at < moment - MARGIN
+
+
+def _has_told(node: Node, states: Mapping[str, str], now: float) -> bool:
+    """It is alive and has lately told all it holds, whole."""
+    if states.get(node.nodename) != ALIVE or node.uptime is None:
+        return False
+    for place in PLACES:
+        listed = node.listed.get(place)
+        if listed is None or now - node.listed_at[place] > RECENT or listed.total > len(listed.tasks):
+            return False
+    return True

@@ -1,0 +1,105 @@
+"""Bounded memory: what is over is forgotten first, and counted; children are linked and forgotten too."""
+
+from __future__ import annotations
+
+import gc
+import random
+
+import psutil
+
+from celerytop.cluster.store import Children, TaskStore
+from celerytop.model.event import Event, TaskReceived, TaskStarted, TaskSucceeded
+from celerytop.model.observation import EventsReceived
+from celerytop.model.task import Task
+from tests.cluster.feeding import T0, Fed, run
+
+
+def test_what_is_over_goes_first_and_is_counted() -> None:
+    store = TaskStore(10)
+    for number in range(5):
+        store.put(None, Task(f"open{number}", state="STARTED"))
+    for number in range(8):
+        done = Task(f"done{number}", state="SUCCESS", finished_at=1.0)
+        store.put(None, done)
+    assert len(store.tasks) == 10
+    assert (store.forgotten, store.forgotten_unfinished) == (3, 0)
+    assert [task_id for task_id in store.tasks if task_id.startswith("done")] == [f"done{n}" for n in range(3, 8)]
+
+
+def test_unfinished_tasks_go_when_nothing_is_over() -> None:
+    store = TaskStore(100)
+    for number in range(130):
+        store.put(None, Task(f"{number}", state="RECEIVED"))
+    assert len(store.tasks) == 100
+    assert store.forgotten == store.forgotten_unfinished == 30
+    assert next(iter(store.tasks)) == "30"
+
+
+def test_a_task_that_runs_again_is_not_forgotten_as_over() -> None:
+    store = TaskStore(2)
+    over = Task("a", state="SUCCESS", finished_at=1.0)
+    again = Task("a", state="STARTED")
+    store.put(None, over)
+    store.put(over, again)
+    store.put(None, Task("b", state="SUCCESS", finished_at=2.0))
+    store.put(None, Task("c", state="RECEIVED"))
+    assert set(store.tasks) == {"a", "c"}
+
+
+def test_a_picture_never_changes_after() -> None:
+    store = TaskStore(10)
+    store.put(None, Task("a"))
+    before = store.picture()
+    assert store.picture() is before
+    store.put(None, Task("b", parent_id="a"))
+    assert (set(before), set(store.picture())) == ({"a"}, {"a", "b"})
+    assert store.children.picture() == {"a": ("b",)}
+
+
+def test_children_are_linked_once_in_order_and_bounded() -> None:
+    children = Children(5000)
+    for number in range(20_000):
+        children.link("one" if number < 10_000 else f"p{number}", f"c{number}")
+    links = children.picture()
+    assert sum(len(ids) for ids in links.values()) <= 5000
+    assert "one" not in links
+    assert links["p19999"] == ("c19999",)
+    children.link("p19999", "more")
+    assert children.picture()["p19999"] == ("c19999", "more")
+
+
+def _thousand(number: int, chance: random.Random) -> EventsReceived:
+    """A thousand tasks with parents; one in ten never ends."""
+    at = T0 + number
+    events: list[Event] = []
+    for place in range(1000):
+        uuid, parent = f"{number}-{place}", f"{number}-{chance.randrange(place + 1)}"
+        events.append(TaskReceived(uuid, at, "w1@h", name=f"app.t{place % 40}", parent_id=parent, root_id=uuid))
+        if place % 10:
+            events += [TaskStarted(uuid, at, "w1@h"), TaskSucceeded(uuid, at, "w1@h", "1", 0.1)]
+    return EventsReceived(at, events)
+
+
+def test_memory_stays_flat_while_300_000_tasks_come_and_go() -> None:
+    fed, chance, process = Fed(max_tasks=10_000), random.Random(3), psutil.Process()
+    sizes = []
+    for number in range(300):
+        fed.cluster.apply(_thousand(number, chance))
+        if number % 30 == 29:
+            seen = fed.at(number)
+            assert len(seen.tasks) <= 10_000
+            assert sum(len(ids) for ids in seen.children.values()) <= 10_000
+            gc.collect()
+            sizes.append(process.memory_info().rss)
+    snapshot = fed.at(300)
+    losses = snapshot.losses
+    assert losses.forgotten == 300_000 - len(snapshot.tasks)
+    assert losses.forgotten_unfinished > 0
+    assert sizes[-1] - sizes[3] < 10 << 20, sizes
+
+
+def test_churn_through_a_full_store_keeps_the_newest() -> None:
+    fed = Fed(max_tasks=50)
+    for number in range(500):
+        fed.events(number / 10, *run(f"{number}", number / 10))
+    assert list(fed.at(50).tasks) == [str(number) for number in range(450, 500)]
