@@ -1,0 +1,1 @@
+"""One Snapshot, printed: as JSON (a contract) or as text (for people and tickets)."""

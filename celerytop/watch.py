@@ -1,0 +1,48 @@
+"""One look or a few, without a screen: start the monitor, wait for the answers, hand over the Snapshots."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+from celerytop.errors import BrokerError
+from celerytop.model.observation import UP
+from celerytop.model.snapshot import Snapshot
+from celerytop.monitor import Monitor
+
+PATIENCE = 9.0
+"""Seconds until a frozen broker is given up; a healthy cluster answers in well under two."""
+_BETWEEN = 0.25
+"""Seconds between the two looks of the first picture: what has a speed (CPU) is measured over them."""
+
+
+def look(monitor: Monitor, times: int = 1, delay: float = 2.0) -> Iterator[Snapshot]:
+    """Yield ``times`` Snapshots, ``delay`` seconds apart; the monitor is stopped at the end.
+
+    The first one comes when every source has answered or failed, twice: queues that only a worker or the management
+    API names are counted the second time.
+
+    Raises:
+        BrokerError: nothing but this host could be looked at.
+    """
+    monitor.start()
+    try:
+        monitor.wait(1, PATIENCE)
+        time.sleep(_BETWEEN)
+        monitor.look_again()
+        monitor.wait(2, PATIENCE / 2)
+        for number in range(times):
+            if number:
+                time.sleep(delay)
+            snapshot = monitor.picture()
+            _blind(snapshot)
+            yield snapshot
+    finally:
+        monitor.stop()
+
+
+def _blind(snapshot: Snapshot) -> None:
+    remote = [source for source in snapshot.sources if source.name != "host"]
+    if not any(source.state == UP for source in remote):
+        known = next((source.error for source in remote if source.error), None)
+        raise BrokerError(known or f"{snapshot.cluster.url} does not answer.")

@@ -1,0 +1,206 @@
+"""``celerytop once``: one truthful picture, from real brokers and real workers."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jsonschema
+import pytest
+
+from tests.rig import RabbitServer, RedisServer, Worker, free_port, wait_until
+from tests.rig.send import send
+
+WorkerFactory = Callable[..., Worker]
+
+
+def celerytop(*words: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """Run the real command, as a person's script would: no terminal, no standard input."""
+    return subprocess.run(
+        [sys.executable, "-m", "celerytop", *words],
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        timeout=40,
+        check=False,
+        env=env,
+    )
+
+
+def once(*words: str) -> dict[str, Any]:
+    done = celerytop("once", "--json", *words)
+    assert done.returncode == 0, done.stderr
+    parsed = json.loads(done.stdout)
+    assert isinstance(parsed, dict)
+    return parsed
+
+
+@pytest.fixture(params=["redis", "rabbitmq"])
+def broker_url(request: pytest.FixtureRequest) -> str:
+    if request.param == "redis":
+        server: RedisServer = request.getfixturevalue("redis_server")
+        return server.url()
+    rabbit: RabbitServer = request.getfixturevalue("rabbitmq_server")
+    return rabbit.url(request.getfixturevalue("rabbitmq_vhost"))
+
+
+def _extra(broker_url: str, request: pytest.FixtureRequest) -> list[str]:
+    if not broker_url.startswith("amqp"):
+        return []
+    rabbit: RabbitServer = request.getfixturevalue("rabbitmq_server")
+    return ["--management-url", rabbit.management_url]
+
+
+@pytest.fixture
+def busy(
+    broker_url: str, worker_factory: WorkerFactory, request: pytest.FixtureRequest
+) -> tuple[dict[str, Any], Worker, set[str]]:
+    """What ``once`` says of a worker with two running tasks, the worker, and the ids of the two."""
+    worker = worker_factory(broker_url, concurrency=2)
+    running = {send(broker_url, "rig.sleep", (60,)).id for _ in range(2)}
+    for _ in range(20):
+        send(broker_url, "rig.sleep", (60,))
+    for _ in range(3):
+        send(broker_url, "rig.add", (1, 2), queue="nobody")
+    more = _extra(broker_url, request)
+
+    def both_run() -> dict[str, Any] | None:
+        seen = once("-b", broker_url, *more)
+        busy = [task for task in seen["tasks"] if task["state"] == "STARTED" and task["worker_pid"]]
+        return seen if len(busy) == 2 else None
+
+    return wait_until(both_run, 20, "two running tasks"), worker, running
+
+
+def test_once_tells_queues_and_workers(busy: tuple[dict[str, Any], Worker, set[str]]) -> None:
+    seen, worker, _ = busy
+    assert seen["schema"] == 1
+    assert abs(seen["at"] - time.time()) < 30
+    assert {source["state"] for source in seen["sources"]} == {"UP"}, seen["sources"]
+
+    queues = {queue["name"]: queue for queue in seen["queues"]}
+    assert queues["nobody"]["messages"] == 3
+    assert queues["nobody"]["consumers"] == 0
+    assert queues["celery"]["consumers"] == 1
+    assert queues["celery"]["messages"] >= 20 - 8, "all but what the worker has prefetched: 4 a slot"
+
+    [mine] = seen["workers"]
+    assert mine["nodename"] == worker.nodename
+    assert mine["state"] == "alive"
+    assert mine["pool"] == "prefork"
+    assert (mine["concurrency"], mine["active"], mine["processed"]) == (2, 2, 2)
+    assert set(mine["processes"]) == {child.pid for child in worker.children()}
+
+
+def test_once_tells_tasks_and_where_they_run(busy: tuple[dict[str, Any], Worker, set[str]]) -> None:
+    seen, worker, running = busy
+    children = {child.pid for child in worker.children()}
+    active = {task["task_id"]: task for task in seen["tasks"] if task["state"] == "STARTED"}
+    assert set(active) == running
+    for task in active.values():
+        assert task["name"] == "rig.sleep"
+        assert task["worker"] == worker.nodename
+        assert task["worker_pid"] in children
+        assert task["queue"] == "celery"
+        assert task["runtime"] > 0
+    processes = {process["pid"]: process for host in seen["hosts"] for process in host["processes"]}
+    assert children <= set(processes)
+    assert {processes[task["worker_pid"]]["task_id"] for task in active.values()} == running
+    owners = {client["worker"] for client in seen["broker"]["client_list"] or ()}
+    assert worker.nodename in owners, "the broker's clients are joined to workers"
+
+
+def test_once_is_valid_by_its_own_schema(redis_server: RedisServer, worker_factory: WorkerFactory) -> None:
+    worker_factory(redis_server.url(), pool="threads")
+    send(redis_server.url(), "rig.sleep", (30,))
+    printed = celerytop("once", "--schema")
+    assert printed.returncode == 0
+    schema = json.loads(printed.stdout)
+    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.validate(once("-b", redis_server.url()), schema)
+    broken = {**once("-b", redis_server.url()), "queues": "none"}
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(broken, schema)
+
+
+def test_once_as_text_has_the_tables_and_no_escape(redis_server: RedisServer, worker_factory: WorkerFactory) -> None:
+    worker = worker_factory(redis_server.url())
+    send(redis_server.url(), "rig.add", (1, 2), queue="nobody")
+    done = celerytop("once", "-b", redis_server.url())
+    assert done.returncode == 0, done.stderr
+    assert "\x1b" not in done.stdout
+    assert "nobody" in done.stdout
+    assert "NO CONSUMER" in done.stdout.upper()
+    assert worker.nodename[:8] in done.stdout
+    assert all(len(line) <= 120 for line in done.stdout.splitlines())
+
+
+def test_page_and_filter_choose_rows(redis_server: RedisServer) -> None:
+    for queue in ("alpha", "beta"):
+        send(redis_server.url(), "rig.add", (1, 2), queue=queue)
+    seen = once("-b", redis_server.url(), "--page", "queues", "--filter", "name:alp")
+    assert [queue["name"] for queue in seen["queues"]] == ["alpha"]
+    assert seen["workers"] == []
+    assert seen["hosts"] == []
+    wrong = celerytop("once", "-b", redis_server.url(), "--filter", "runtime:>x")
+    assert wrong.returncode == 3
+    assert len(wrong.stderr.strip().splitlines()) == 1
+
+
+def test_secrets_in_arguments_are_masked(redis_server: RedisServer, worker_factory: WorkerFactory) -> None:
+    worker_factory(redis_server.url())
+    send(redis_server.url(), "rig.sleep", (30, {"password": "hunter2", "card": "4111111111111111"}))
+    for form in ("--json", "--page=tasks"):
+        done = celerytop("once", "-b", redis_server.url(), form)
+        assert "rig.sleep" in done.stdout
+        assert "hunter2" not in done.stdout
+        assert "4111111111111111" not in done.stdout
+
+
+def test_batch_prints_n_pictures(redis_server: RedisServer) -> None:
+    done = celerytop("--batch", "-n", "2", "-d", "0.5", "-b", redis_server.url())
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("celerytop  ") == 2
+    lines = celerytop("--batch", "-n", "2", "-d", "0.5", "--json", "-b", redis_server.url()).stdout.splitlines()
+    first, second = (json.loads(line) for line in lines)
+    assert second["at"] - first["at"] >= 0.4
+
+
+@pytest.mark.parametrize("scheme", ["redis", "amqp"])
+def test_nobody_there_is_exit_3_and_one_sentence(scheme: str) -> None:
+    done = celerytop("once", "--json", "-b", f"{scheme}://:sEcr3t@127.0.0.1:{free_port()}/")
+    assert done.returncode == 3
+    assert done.stdout == ""
+    sentences = [line for line in done.stderr.splitlines() if "ps" not in line]
+    assert len(sentences) == 1
+    assert "sEcr3t" not in done.stderr
+
+
+def test_a_wrong_password_is_exit_3_and_never_printed() -> None:
+    with RedisServer(password="right") as server:
+        url = server.url(password="wr0ngPw")
+        done = celerytop("once", "--json", "-b", url)
+    assert done.returncode == 3
+    assert "refused" in done.stderr.lower()
+    assert "wr0ngPw" not in done.stderr + done.stdout
+
+
+def test_a_password_on_the_command_line_gets_a_warning() -> None:
+    with RedisServer(password="s3same") as server:
+        done = celerytop("once", "--json", "-b", server.url())
+        quiet = celerytop("once", "--json", env={"CELERYTOP_BROKER": server.url(), "PATH": "/usr/bin:/bin"})
+    assert done.returncode == quiet.returncode == 0
+    assert "CELERYTOP_BROKER" in done.stderr
+    assert quiet.stderr == ""
+    assert "s3same" not in done.stderr + done.stdout + quiet.stdout
+
+
+def test_without_a_terminal_the_screen_points_to_once(redis_server: RedisServer) -> None:
+    done = celerytop("-b", redis_server.url())
+    assert done.returncode == 2
+    assert "celerytop once" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
