@@ -1,0 +1,97 @@
+"""Page 5: the broker's own health, Redis or RabbitMQ."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar, assert_never
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+
+from celerytop.columns import Look
+from celerytop.model.broker import RabbitBroker, RedisBroker
+from celerytop.model.snapshot import Snapshot
+from celerytop.ui.details import rabbit, redis
+from celerytop.ui.details.line import BLANK, Line, line
+from celerytop.ui.screens.page import Page
+from celerytop.ui.screens.walking import screen_for
+from celerytop.ui.widgets.walk import Walk
+
+
+def broker_lines(snapshot: Snapshot, look: Look, width: int, own: bool = False) -> list[Line]:
+    """The page's text; ``own`` adds what celerytop costs in detail."""
+    match snapshot.broker:
+        case None:
+            return [BLANK, line((" The broker has not told anything about itself yet.", "dim"))]
+        case RedisBroker() as broker:
+            return redis.lines(broker, snapshot, look, width, own)
+        case RabbitBroker() as broker:
+            return rabbit.lines(broker, snapshot, look, width, own)
+        case unreachable:
+            assert_never(unreachable)
+
+
+class BrokerPage(Page):
+    """Page 5. While it is open, clients are listed and (Redis) keys are walked."""
+
+    page = "broker"
+    title = "Broker"
+    needs = ("broker",)
+    WORDS: ClassVar[tuple[tuple[str, str], ...]] = (
+        ("policy", "what Redis does when it is full: noeviction refuses, all others throw keys away"),
+        ("SHARE", "part of the used memory; sizes are extrapolated from a sample"),
+        ("NO TTL", "keys that never expire"),
+        ("BUFFER", "bytes the server holds for a client that reads too slowly"),
+        ("blocked", "Redis: clients that wait in BRPOP, as idle workers do"),
+        ("alarm", "RabbitMQ: while one is on, nobody can publish on any node"),
+    )
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("b", "own", "What celerytop costs here, in detail", show=False),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__(id=self.page)
+        self.own = False
+
+    def compose(self) -> ComposeResult:
+        """One text."""
+        yield Walk(id="broker-text")
+
+    def draw(self, snapshot: Snapshot) -> None:
+        """See ``Page``."""
+        lines = broker_lines(snapshot, self.top.columns_look, max(40, self.size.width), self.own)
+        self.query_one(Walk).show_lines(lines, "dim" if self.stale else "")
+
+    def on_resize(self) -> None:
+        """Other room: other widths."""
+        if self.snapshot is not None and self.ready:
+            self.draw(self.snapshot)
+
+    def keys(self) -> Sequence[tuple[str, str]]:
+        """See ``Page``."""
+        return (
+            ("up/dn", "move"), ("enter", "open"), ("b", "own cost"), ("space", "pause"), ("?", "help"), ("q", "quit"),
+        )  # fmt: skip
+
+    def aside(self) -> str:
+        """What lies below the window."""
+        return self.query_one(Walk).aside() if self.ready else ""
+
+    def action_own(self) -> None:
+        """More or less about what celerytop costs."""
+        self.own = not self.own
+        if self.snapshot is not None:
+            self.draw(self.snapshot)
+
+    @on(Walk.Scrolled)
+    def scrolled(self, event: Walk.Scrolled) -> None:
+        """Tell how much is below."""
+        event.stop()
+        self.top.main.draw_aside()
+
+    @on(Walk.Opened)
+    def opened(self, event: Walk.Opened) -> None:
+        """Enter: a worker, a queue."""
+        event.stop()
+        self.app.push_screen(screen_for(event.target))

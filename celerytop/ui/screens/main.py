@@ -1,0 +1,246 @@
+"""The main screen: the header, one page at a time, the filter line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import ClassVar
+
+from textual import events, on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Container
+from textual.widget import AwaitMount
+from textual.widgets import Input
+
+from celerytop.model.command import Attend
+from celerytop.model.snapshot import Snapshot
+from celerytop.ui.screens.frame import Frame
+from celerytop.ui.screens.hosts import HostsPage
+from celerytop.ui.screens.menu import Choice, Menu
+from celerytop.ui.screens.page import Page, TablePage
+from celerytop.ui.screens.queues import QueuesPage
+from celerytop.ui.screens.tasks import TasksPage
+from celerytop.ui.screens.types import TypesPage
+from celerytop.ui.screens.workers import WorkersPage
+from celerytop.ui.sift import EVERYTHING, FilterError, Sift
+from celerytop.ui.widgets.header import TABS, Header
+
+_FILTER_KEYS = (
+    ("name: state: worker: queue: args:", ""), ("runtime:>30", ""), ("!word", "not"), ("~word", "regex"),
+    ("enter", "keep"), ("esc", "clear"),
+)  # fmt: skip
+
+
+def _broker() -> Page:
+    from celerytop.ui.screens.broker import BrokerPage
+
+    return BrokerPage()
+
+
+PAGES: dict[str, Callable[[], Page]] = {
+    "queues": QueuesPage,
+    "workers": WorkersPage,
+    "tasks": TasksPage,
+    "broker": _broker,
+    "hosts": HostsPage,
+    "types": TypesPage,
+}
+
+
+class Main(Frame):
+    """All pages."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *(Binding(key, f"page('{page}')", f"Page {title}", show=False) for key, page, title, _ in TABS),
+        Binding("tab", "turn(1)", "Next page", show=False),
+        Binding("shift+tab", "turn(-1)", "Previous page", show=False),
+        Binding("/", "filter", "Filter", show=False),
+        Binding("escape,backspace", "clear_filter", "Clear the filter", show=False),
+        Binding("n", "match(1)", "Next match", show=False),
+        Binding("N", "match(-1)", "Previous match", show=False),
+        Binding("s", "sort", "Sort by a column", show=False),
+        Binding("S", "reverse", "Turn the order round", show=False),
+        Binding("c", "columns", "Choose columns", show=False),
+        Binding("y", "copy", "Copy the id under the cursor", show=False),
+    ]
+
+    def __init__(self, page: str = "queues") -> None:
+        super().__init__()
+        self.page = page if page in PAGES else "queues"
+        self.pages: dict[str, Page] = {}
+
+    def body(self) -> ComposeResult:
+        """See ``Frame``."""
+        yield Container(id="pages")
+
+    def on_mount(self) -> None:
+        """The first page."""
+        self.set_page(self.page)
+
+    # ------------------------------------------------------------------------------------------------- pages
+    @property
+    def current(self) -> Page:
+        """The page in front."""
+        return self.pages[self.page]
+
+    def set_page(self, name: str) -> AwaitMount | None:
+        """Turn to a page; it is made when it is first wanted: wait for that before the next key is taken."""
+        self._end_filter()
+        new = name not in self.pages
+        if new:
+            self.pages[name] = PAGES[name]()
+        for page in self.pages.values():
+            page.display = page is self.pages[name]
+        self.page = name
+        page = self.pages[name]
+        self.needs = page.needs
+        page.snapshot = self.top.shown
+        mounted = self.query_one("#pages").mount(page) if new else None
+        if not new:
+            page.focus_first()
+        self.call_after_refresh(self._arrived, page)
+        self.top.feed.submit(page.attend())
+        return mounted
+
+    def _arrived(self, page: Page) -> None:
+        if page is self.current:
+            self.snapshot = self.top.shown
+            if not self.query("#filter"):
+                page.focus_first()
+
+    def draw(self, snapshot: Snapshot) -> None:
+        """See ``Frame``."""
+        if self.page in self.pages:
+            self.current.snapshot = snapshot
+            self.draw_aside()
+
+    def draw_aside(self) -> None:
+        """Order and place changed."""
+        page = self.pages.get(self.page)
+        self.query_one("#header", Header).aside = page.aside() if page is not None and page.ready else ""
+
+    def keys(self) -> Sequence[tuple[str, str]]:
+        """See ``Frame``."""
+        if self.query("#filter"):
+            return _FILTER_KEYS
+        return self.current.keys() if self.page in self.pages else ()
+
+    def help(self) -> Sequence[tuple[str, str]]:
+        """See ``Frame``."""
+        return self.current.help()
+
+    def attend(self) -> Attend:
+        """See ``Frame``."""
+        return self.current.attend() if self.page in self.pages else Attend(page=self.page)
+
+    async def action_page(self, name: str) -> None:
+        """A page by its name."""
+        if name != self.page and (mounted := self.set_page(name)) is not None:
+            await mounted
+
+    async def action_turn(self, step: int) -> None:
+        """The next page."""
+        names = [page for _, page, _, _ in TABS]
+        await self.action_page(names[(names.index(self.page) + step) % len(names)])
+
+    def show_tasks(self, text: str) -> None:
+        """The tasks page with this filter, over all tasks."""
+        self.set_page("tasks")
+        page = self.pages["tasks"]
+        assert isinstance(page, TasksPage)
+        page.sift = Sift(text)
+        self.call_after_refresh(page.action_view, "all")
+
+    # ------------------------------------------------------------------------------------------------ filter
+    def action_filter(self) -> None:
+        """Open the filter line."""
+        page = self.current
+        if not isinstance(page, TablePage) or self.query("#filter"):
+            return
+        line = Input(page.sift.text, placeholder="words, or name:x state:x !x ~regex", id="filter", compact=True)
+        line.select_on_focus = False
+        self.mount(line, before="#hints")
+        line.focus()
+        self.call_after_refresh(self.hint)
+
+    @on(Input.Changed, "#filter")
+    def filter_typed(self, event: Input.Changed) -> None:
+        """Filter while it is typed."""
+        page = self.current
+        if not isinstance(page, TablePage):
+            return
+        try:
+            page.filter(Sift(event.value))
+        except FilterError as error:
+            self.say(str(error), "warn")
+        else:
+            self.hint()
+        self.draw_aside()
+
+    @on(Input.Submitted, "#filter")
+    def filter_kept(self, event: Input.Submitted) -> None:
+        """Enter."""
+        self._end_filter()
+
+    def _end_filter(self) -> None:
+        for line in self.query("#filter"):
+            line.remove()
+            self.call_after_refresh(self.hint)
+            self.current.focus_first()
+
+    def action_clear_filter(self) -> None:
+        """Esc."""
+        self._end_filter()
+        page = self.pages.get(self.page)
+        if isinstance(page, TablePage) and page.sift.text:
+            page.filter(EVERYTHING)
+            self.draw_aside()
+
+    def action_match(self, step: int) -> None:
+        """Next, previous."""
+        page = self.current
+        if isinstance(page, TablePage) and page.sift.text:
+            page.table.next_match(step)
+
+    # ----------------------------------------------------------------------------------------------- choices
+    def action_sort(self) -> None:
+        """A list of the columns."""
+        page = self.current
+        if not isinstance(page, TablePage):
+            return
+        now = page.sort[0] if page.sort is not None else ""
+        choices = [Choice(column.key, column.title, column.help) for column in page.columns]
+        choices.append(Choice("", "(none)", "the natural order: newest first, or as the broker tells"))
+
+        def chosen(key: str | None) -> None:
+            if key is not None:
+                page.sort_by(key or None)
+                self.draw_aside()
+
+        self.app.push_screen(Menu("Sort by", choices, at=now), chosen)
+
+    def action_reverse(self) -> None:
+        """The other way."""
+        if isinstance(page := self.current, TablePage):
+            page.reverse()
+            self.draw_aside()
+
+    def action_columns(self) -> None:
+        """A list to choose from."""
+        page = self.current
+        if not isinstance(page, TablePage):
+            return
+        usual = frozenset(column.key for column in page.columns if not column.optional)
+        choices = [Choice(column.key, column.title, column.help) for column in page.columns]
+        menu = Menu("Columns", choices, checked=page.chosen or usual, changed=page.choose)
+        self.app.push_screen(menu)
+
+    def action_copy(self) -> None:
+        """The id under the cursor."""
+        self.top.copy(self.current.copied())
+
+    def on_key(self, event: events.Key) -> None:
+        """In the filter line Esc means: clear."""
+        if event.key == "escape" and self.query("#filter"):
+            event.stop()
+            self.action_clear_filter()

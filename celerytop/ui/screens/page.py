@@ -1,0 +1,337 @@
+"""What all pages share; and what all pages made of one table share: filter, order, columns, the pane below."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import msgspec
+from textual import on
+from textual.app import ComposeResult
+from textual.reactive import reactive
+from textual.screen import Screen
+from textual.widget import Widget
+
+from celerytop import columns as col
+from celerytop.model.command import Attend
+from celerytop.model.snapshot import Snapshot
+from celerytop.ui.arrange import kept, ordered
+from celerytop.ui.news import freshness
+from celerytop.ui.sift import EVERYTHING, Sift
+from celerytop.ui.widgets.painted import Lines, Spans
+from celerytop.ui.widgets.rows import Flat, Row, Rows
+from celerytop.ui.widgets.table import Table
+
+if TYPE_CHECKING:
+    from celerytop.ui.app import CelerytopApp
+
+TALL = 23
+"""Lines of a page from which on there is room for the pane below."""
+AHEAD = 500
+"""Rows put in order beyond those in view."""
+
+
+class Page(Widget):
+    """One page of the main screen. It is given ``snapshot`` while it is in front."""
+
+    page: ClassVar[str] = ""
+    title: ClassVar[str] = ""
+    needs: ClassVar[tuple[str, ...]] = ()
+    """Sources whose silence makes it STALE."""
+    WORDS: ClassVar[tuple[tuple[str, str], ...]] = ()
+    """(word or sign, one line)."""
+    snapshot: reactive[Snapshot | None] = reactive(None, always_update=True, repaint=False)
+    ready = False
+    """Its parts are there."""
+
+    @property
+    def top(self) -> CelerytopApp:
+        """The application, by its type."""
+        from celerytop.ui.app import CelerytopApp
+
+        assert isinstance(self.app, CelerytopApp)
+        return self.app
+
+    @property
+    def stale(self) -> bool:
+        """Whether a source this page needs is down or silent."""
+        now = self.snapshot
+        return now is not None and freshness(now, self.needs, self.top.silence).mode == "STALE"
+
+    def watch_snapshot(self, snapshot: Snapshot | None) -> None:
+        """Draw the new picture."""
+        if snapshot is not None and self.ready:
+            self.draw(snapshot)
+
+    def on_mount(self) -> None:
+        """First picture; only now all parts are there."""
+        self.ready = True
+        if self.display:
+            self.focus_first()
+        self.watch_snapshot(self.snapshot)
+        self.call_after_refresh(self.top.main.draw_aside)
+
+    def draw(self, snapshot: Snapshot) -> None:
+        """Show this picture."""
+
+    def keys(self) -> Sequence[tuple[str, str]]:
+        """For the last line: (key, what it does), most important first."""
+        return (("?", "help"), ("q", "quit"))
+
+    def help(self) -> Sequence[tuple[str, str]]:
+        """For the help screen: (word, what it means)."""
+        return self.WORDS
+
+    def aside(self) -> str:
+        """What stands at the right of the tabs."""
+        return ""
+
+    def attend(self) -> Attend:
+        """What the sources should look at while this page is in front."""
+        return Attend(page=self.page)
+
+    def copied(self) -> str | None:
+        """What ``y`` copies."""
+        return None
+
+    def focus_first(self) -> None:
+        """Give the keys to the part that wants them."""
+        for child in self.query("*").results(Widget):
+            if child.focusable:
+                child.focus()
+                return
+
+
+class TablePage(Page):
+    """A page that is one table, with a pane about the selected row when the window is high enough."""
+
+    columns: ClassVar[tuple[col.Column, ...]] = ()
+    nothing: ClassVar[str] = "nothing here"
+    """Said when there is no row and the sources have answered."""
+    lower_height: ClassVar[int] = 0
+    words: ClassVar[Mapping[str, str]] = {}
+
+    def __init__(self) -> None:
+        super().__init__(id=self.page)
+        self.sort: tuple[str, bool] | None = col.DEFAULT_SORT.get(self.page)
+        self.chosen: frozenset[str] | None = None
+        """Keys of the columns somebody wants; ``None``: the usual ones."""
+        self.sift: Sift = EVERYTHING
+        self.order: Sequence[str] = []
+        self.matching: Sequence[str] = []
+        self._past: tuple[Snapshot | None, Snapshot | None] = (None, None)
+        self.known: Mapping[str, Any] = {}
+        """Everything by id, also what does not match."""
+
+    # ------------------------------------------------------------------------------------------- to override
+    def items(self, snapshot: Snapshot) -> Mapping[str, Any]:
+        """What can be shown, by id."""
+        raise NotImplementedError
+
+    def ids(self, snapshot: Snapshot) -> Sequence[str]:
+        """What of it shall be shown, in its natural order."""
+        return list(self.known)
+
+    def tone(self, item: Any, snapshot: Snapshot) -> str:
+        """How an item is."""
+        return ""
+
+    def rows(self, snapshot: Snapshot, order: Sequence[str], items: Mapping[str, Any]) -> Rows:
+        """Rows of these items; a tree adds what hangs below them."""
+        return Flat(order, items, len(self.matching))
+
+    def lower(self, row: Row, snapshot: Snapshot, width: int) -> Sequence[Spans]:
+        """Lines about the selected row."""
+        return ()
+
+    def details(self, row: Row) -> Screen[None] | None:
+        """The screen that Enter opens."""
+        return None
+
+    def above(self, snapshot: Snapshot) -> Sequence[Spans]:
+        """Lines above the table."""
+        return ()
+
+    # -------------------------------------------------------------------------------------------------- draw
+    def compose(self) -> ComposeResult:
+        """Table and pane."""
+        yield Lines(classes="above")
+        yield Table(self.tone)
+        yield Lines(classes="lower")
+
+    @property
+    def table(self) -> Table:
+        """The table."""
+        return self.query_one(Table)
+
+    def draw(self, snapshot: Snapshot, chosen: bool = False) -> None:
+        """See ``Page``. ``chosen``: somebody has asked for other rows or another order."""
+        self.known = self.items(snapshot)
+        ids = self.ids(snapshot)
+        self._lay_out(snapshot)
+        self.matching = self.sift.keep(ids, self.known, snapshot.at)
+        self._arrange(snapshot, hold=self.top.held(snapshot) and bool(self.order))
+        self._show(snapshot, bool(ids), chosen)
+
+    def _lay_out(self, snapshot: Snapshot) -> None:
+        above = self.above(snapshot)
+        band = self.query_one(".above", Lines)
+        band.display = bool(above)
+        if above:
+            band.show(above)
+        pane = self.query_one(".lower", Lines)
+        pane.display = bool(self.lower_height) and self.size.height >= TALL
+        if pane.display:
+            pane.styles.height = self.lower_height
+
+    def _arrange(self, snapshot: Snapshot, hold: bool = False, limit: int | None = -1) -> None:
+        """Put what matches in order; ``hold`` keeps the order there is."""
+        if hold:
+            there = self.known if self.matching and len(self.matching) == len(self.known) else set(self.matching)
+            self.order = kept(self.order, self.matching, there)
+            return
+        column = self.sort_column
+        if column is None:
+            self.order = self.matching
+            return
+        if limit == -1:
+            limit = self.table.first + self.table.size.height + AHEAD
+        assert self.sort is not None
+        self.order = ordered(self.matching, self.known, column.value, snapshot, self.sort[1], limit)
+
+    def _all_rows(self) -> Rows:
+        """All in order, not only the first page."""
+        snapshot = self.snapshot
+        assert snapshot is not None
+        self._arrange(snapshot, limit=None)
+        return self.rows(snapshot, self.order, self.known)
+
+    def _as_of(self, snapshot: Snapshot) -> Snapshot:
+        """While the page is stale nothing in it grows older: it shows what was known then."""
+        if not self.stale:
+            return snapshot
+        if self._past[0] is not snapshot:
+            at = freshness(snapshot, self.needs).as_of or snapshot.at
+            self._past = (snapshot, msgspec.structs.replace(snapshot, at=at))
+        return self._past[1] or snapshot
+
+    def _show(self, snapshot: Snapshot, any_ids: bool, chosen: bool) -> None:
+        table = self.table
+        table.widths = col.fit(self.columns, max(1, self.size.width), self.chosen)
+        table.sorted_by = self.sort
+        table.dim = self.stale
+        table.more, table.known = self._all_rows, self.known
+        table.empty = self._empty(snapshot, any_ids)
+        past = self._as_of(snapshot)
+        table.show(self.rows(past, self.order, self.known), past, snapshot.at, chosen)
+        self.draw_lower()
+
+    def _empty(self, snapshot: Snapshot, any_ids: bool) -> str | None:
+        if self.sift.text and any_ids:
+            return f"nothing matches {self.sift.text}"
+        # not known is not the same as nothing
+        heard = [status.seen_at is not None for status in snapshot.sources if status.name in self.needs]
+        return self.nothing if heard and all(heard) else None
+
+    def draw_lower(self) -> None:
+        """Write the pane about the selected row."""
+        pane = self.query_one(".lower", Lines)
+        snapshot, row = self.snapshot, self.table.current
+        if pane.display and snapshot is not None:
+            width = self.size.width
+            pane.show(
+                self.lower(row, self._as_of(snapshot), width) if row is not None else (), "dim" if self.stale else ""
+            )
+
+    def redraw(self, anew: bool = False) -> None:
+        """Draw the same picture again after something was chosen; ``anew``: in a new order."""
+        if self.snapshot is None or not self.ready:
+            return
+        if anew:
+            self.order = []
+        self.draw(self.snapshot, chosen=anew)
+
+    def on_resize(self) -> None:
+        """Other room: other columns."""
+        self.redraw()
+        self.call_after_refresh(self.top.main.draw_aside)
+
+    # ------------------------------------------------------------------------------------------- what is chosen
+    @property
+    def sort_column(self) -> col.Column | None:
+        """The column it is sorted by; ``None``: natural order."""
+        key = self.sort[0] if self.sort is not None else None
+        return next((column for column in self.columns if column.key == key), None)
+
+    def sort_by(self, key: str | None) -> None:
+        """Sort by this column; the same again turns it round. ``None``: natural order."""
+        if key is None:
+            self.sort = None
+        elif self.sort is not None and self.sort[0] == key:
+            self.sort = (key, not self.sort[1])
+        else:
+            column = next(column for column in self.columns if column.key == key)
+            self.sort = (key, column.align == "right")
+        self.redraw(anew=True)
+
+    def reverse(self) -> None:
+        """Turn the order round."""
+        if self.sort is not None:
+            self.sort = (self.sort[0], not self.sort[1])
+            self.redraw(anew=True)
+
+    def choose(self, keys: frozenset[str]) -> None:
+        """Show these columns."""
+        self.chosen = keys
+        self.redraw()
+
+    def filter(self, sift: Sift) -> None:
+        """Show only what matches."""
+        self.sift = sift
+        self.redraw(anew=True)
+
+    def aside(self) -> str:
+        """Place, filter, order."""
+        table, parts = self.table, []
+        total = table.rows.total
+        if self.sift.text:
+            parts.append(f"/{self.sift.text}")
+        if total > table.size.height - 1 > 0:
+            parts.append(f"{table.index + 1}/{total:,}")
+        if self.sort is not None and (column := self.sort_column) is not None:
+            parts.append(f"sort {column.title} {'v' if self.sort[1] else '^'}")
+        return "  ".join(parts)
+
+    def help(self) -> Sequence[tuple[str, str]]:
+        """Its columns, then its words."""
+        shown = [(column.title, column.help) for column in self.columns]
+        return [*shown, *self.WORDS]
+
+    def copied(self) -> str | None:
+        """The id under the cursor."""
+        row = self.table.current
+        return row.id if row is not None else None
+
+    # ----------------------------------------------------------------------------------------------- messages
+    @on(Table.Moved)
+    def moved(self, event: Table.Moved) -> None:
+        """The pane follows the cursor; the order is held while somebody moves."""
+        event.stop()
+        if event.by_hand:
+            self.top.moved()
+        self.draw_lower()
+        self.top.main.draw_aside()
+
+    @on(Table.Opened)
+    def opened(self, event: Table.Opened) -> None:
+        """Enter."""
+        event.stop()
+        screen = self.details(event.row)
+        if screen is not None:
+            self.app.push_screen(screen)
+
+    @on(Table.Heading)
+    def heading(self, event: Table.Heading) -> None:
+        """A click on a title."""
+        event.stop()
+        self.sort_by(event.key)

@@ -1,0 +1,32 @@
+"""A queue on a page of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from celerytop.columns import Look
+from celerytop.model.command import Attend
+from celerytop.model.snapshot import Snapshot
+from celerytop.ui.details import queue
+from celerytop.ui.details.line import Line
+from celerytop.ui.screens.walking import Walking
+from celerytop.ui.widgets.painted import Spans
+
+
+class QueueDetail(Walking):
+    """What waits in it, who fills it, who empties it. While it is open the queue's messages are looked at."""
+
+    page = "queues"
+    needs = ("queues",)
+
+    def crumbs(self, snapshot: Snapshot) -> Spans:
+        """See ``Detail``."""
+        return [(" Queues > ", "dim"), (self.short_key, "title"), ("   ", ""), *queue.title(snapshot, self.key)]
+
+    def lines(self, snapshot: Snapshot, look: Look, width: int) -> Sequence[Line]:
+        """See ``Walking``."""
+        return queue.lines(snapshot, self.key, look, width)
+
+    def attend(self) -> Attend:
+        """See ``Frame``."""
+        return Attend(page=self.page, queue=self.key)

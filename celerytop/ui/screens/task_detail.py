@@ -1,0 +1,36 @@
+"""A task on a page of its own, from which one walks to its root, parent and children."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from celerytop.columns import Look
+from celerytop.model.command import Attend
+from celerytop.model.snapshot import Snapshot
+from celerytop.ui.details import task
+from celerytop.ui.details.line import Line
+from celerytop.ui.screens.walking import Walking
+from celerytop.ui.widgets.painted import Spans
+
+
+class TaskDetail(Walking):
+    """All that is known of it. ``m`` shows its arguments as they are."""
+
+    page = "tasks"
+    needs = ("events",)
+
+    def crumbs(self, snapshot: Snapshot) -> Spans:
+        """See ``Detail``."""
+        return [(" Tasks > ", "dim"), (self.short_key, "title"), ("   ", ""), *task.title(snapshot, self.key)]
+
+    def lines(self, snapshot: Snapshot, look: Look, width: int) -> Sequence[Line]:
+        """See ``Walking``."""
+        return task.lines(snapshot, self.key, look, width)
+
+    def attend(self) -> Attend:
+        """See ``Frame``."""
+        return Attend(page=self.page, task_id=self.key)
+
+    def action_unmask(self) -> None:
+        """This task's arguments, whatever is under the cursor; again: masked."""
+        self.top.unmask(self.key)

@@ -1,0 +1,1 @@
+"""The screen, by Pilot over a still feed and in real terminals."""
