@@ -6,10 +6,10 @@ SCENARIO ?= mix
 TEST_JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev servers lint test check clean
+.PHONY: help demo dev servers lint test check screenshots clean
 
 help:
-	@echo "make demo | dev | lint | test | check | clean"
+	@echo "make demo | dev | lint | test | check | screenshots | clean"
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "celerytop needs Python 3.11 or newer")'
@@ -43,6 +43,10 @@ test: .venv/.dev servers
 	$(BIN)/python -m pytest -n $(TEST_JOBS) --dist loadfile
 
 check: lint test
+
+# The README's pictures, from the real program on the demo's real cluster: two minutes.
+screenshots: .venv/.dev
+	$(BIN)/python screenshots/make.py
 
 clean:
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
