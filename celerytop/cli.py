@@ -116,10 +116,13 @@ def once(context: click.Context, /, schema: bool, **flags: Any) -> None:
 def demo(context: click.Context, /, scenario: str, **flags: Any) -> None:
     """Start a small real cluster (embedded Valkey, three workers, a producer) and look at it."""
     with _sentences():
+        from celerytop.broker_url import parse_url
         from celerytop.demo.cluster import DemoCluster
+        from celerytop.model.address import BrokerSettings
 
         with DemoCluster(scenario) as cluster:
-            _screen({**_merged(context, flags), "broker": cluster.broker_url, "cluster_label": f"demo {scenario}"})
+            settings = BrokerSettings(address=parse_url(cluster.broker_url))
+            _screen({**_merged(context, flags), "settings": settings, "cluster_label": f"demo {scenario}"})
 
 
 @click.command(name="top")
