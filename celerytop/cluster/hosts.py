@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from celerytop.cluster.node import Node, OwnProcess
 from celerytop.cluster.workers import pool_of_command
-from celerytop.model.host import Host, Process
+from celerytop.model.host import Host, Process, same_host
 from celerytop.model.task import Task
 
 LOADING = 120.0
@@ -53,20 +53,6 @@ class Hosts:
             processes = tuple(_named(process, joined, running) for process in host.processes)
             found[name] = replace(host, processes=processes)
         return found
-
-
-def same_host(one: str | None, two: str) -> bool:
-    """Whether two names mean the same machine; a short name matches its long one.
-
-    >>> same_host("DB-7", "db-7.lan"), same_host("db-7.lan", "db-7.wan"), same_host(None, "db-7")
-    (True, False, False)
-    """
-    if not one:
-        return False
-    one, two = one.lower(), two.lower()
-    if "." in one and "." in two:
-        return one == two
-    return one.partition(".")[0] == two.partition(".")[0]
 
 
 def _main_of(node: Node, host: Host, mains: Mapping[int, Process]) -> Process | None:

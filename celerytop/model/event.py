@@ -9,12 +9,16 @@ from __future__ import annotations
 import msgspec
 
 
-class TaskSent(msgspec.Struct, frozen=True, gc=False, tag="task-sent", tag_field="type"):
-    """Emitted by the producer when ``task_send_sent_event`` is on; the only event with the queue's name."""
-
+class _TaskEvent(msgspec.Struct, frozen=True, gc=False, tag_field="type"):
     uuid: str
     timestamp: float
+    """Epoch seconds of the sender's clock; its ``utcoffset`` only spoils it."""
     hostname: str
+
+
+class TaskSent(_TaskEvent, frozen=True, gc=False, tag="task-sent"):
+    """Emitted by the producer when ``task_send_sent_event`` is on; the only event with the queue's name."""
+
     name: str | None = None
     args: str | None = None
     kwargs: str | None = None
@@ -29,12 +33,9 @@ class TaskSent(msgspec.Struct, frozen=True, gc=False, tag="task-sent", tag_field
     pid: int | None = None
 
 
-class TaskReceived(msgspec.Struct, frozen=True, gc=False, tag="task-received", tag_field="type"):
+class TaskReceived(_TaskEvent, frozen=True, gc=False, tag="task-received"):
     """A worker has reserved the task. For a retry, ``parent_id`` is its own uuid."""
 
-    uuid: str
-    timestamp: float
-    hostname: str
     name: str | None = None
     args: str | None = None
     kwargs: str | None = None
@@ -45,70 +46,47 @@ class TaskReceived(msgspec.Struct, frozen=True, gc=False, tag="task-received", t
     expires: str | float | None = None
 
 
-class TaskStarted(msgspec.Struct, frozen=True, gc=False, tag="task-started", tag_field="type"):
+class TaskStarted(_TaskEvent, frozen=True, gc=False, tag="task-started"):
     """A pool slot runs the task; the child's pid is not told."""
 
-    uuid: str
-    timestamp: float
-    hostname: str
 
-
-class TaskSucceeded(msgspec.Struct, frozen=True, gc=False, tag="task-succeeded", tag_field="type"):
+class TaskSucceeded(_TaskEvent, frozen=True, gc=False, tag="task-succeeded"):
     """Finished. ``runtime`` and ``result`` both ``None`` is gevent's bogus success of a terminated task."""
 
-    uuid: str
-    timestamp: float
-    hostname: str
     result: str | None = None
     runtime: float | None = None
 
 
-class TaskFailed(msgspec.Struct, frozen=True, gc=False, tag="task-failed", tag_field="type"):
+class TaskFailed(_TaskEvent, frozen=True, gc=False, tag="task-failed"):
     """Failed. A hard time limit sends it twice; a lost worker's real class is in the last line of ``traceback``."""
 
-    uuid: str
-    timestamp: float
-    hostname: str
     exception: str | None = None
     traceback: str | None = None
 
 
-class TaskRetried(msgspec.Struct, frozen=True, gc=False, tag="task-retried", tag_field="type"):
+class TaskRetried(_TaskEvent, frozen=True, gc=False, tag="task-retried"):
     """Will run again under the same uuid; the new task-received may arrive before this."""
 
-    uuid: str
-    timestamp: float
-    hostname: str
     exception: str | None = None
     traceback: str | None = None
 
 
-class TaskRevoked(msgspec.Struct, frozen=True, gc=False, tag="task-revoked", tag_field="type"):
+class TaskRevoked(_TaskEvent, frozen=True, gc=False, tag="task-revoked"):
     """Revoked, terminated or expired. ``signum`` is a string in Celery 4.4's second copy."""
 
-    uuid: str
-    timestamp: float
-    hostname: str
     terminated: bool | None = None
     signum: int | str | None = None
     expired: bool | None = None
 
 
-class TaskRejected(msgspec.Struct, frozen=True, gc=False, tag="task-rejected", tag_field="type"):
+class TaskRejected(_TaskEvent, frozen=True, gc=False, tag="task-rejected"):
     """Rejected by the worker, perhaps put back."""
 
-    uuid: str
-    timestamp: float
-    hostname: str
     requeue: bool | None = None
 
 
-class TaskCancelled(msgspec.Struct, frozen=True, gc=False, tag="task-cancelled", tag_field="type"):
+class TaskCancelled(_TaskEvent, frozen=True, gc=False, tag="task-cancelled"):
     """Cancelled on connection loss (``worker_cancel_long_running_tasks_on_connection_loss``)."""
-
-    uuid: str
-    timestamp: float
-    hostname: str
 
 
 class _WorkerEvent(msgspec.Struct, frozen=True, gc=False, tag_field="type"):

@@ -57,3 +57,17 @@ class Host(msgspec.Struct, frozen=True, eq=False):
     """Workers' mains, each followed by its children and their descendants."""
     note: str | None = None
     """One sentence when part of it may not be seen."""
+
+
+def same_host(one: str | None, two: str) -> bool:
+    """Whether two names mean the same machine; a short name matches its long one.
+
+    >>> same_host("DB-7", "db-7.lan"), same_host("db-7.lan", "db-7.wan"), same_host(None, "db-7")
+    (True, False, False)
+    """
+    if not one:
+        return False
+    one, two = one.lower(), two.lower()
+    if "." in one and "." in two:
+        return one == two
+    return one.partition(".")[0] == two.partition(".")[0]

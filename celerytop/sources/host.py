@@ -16,16 +16,14 @@ import msgspec
 import psutil
 
 from celerytop.errors import HostError
-from celerytop.model.host import Host, Process
+from celerytop.model.host import Host, Process, same_host
 from celerytop.model.observation import HostMeasured, Observation
 from celerytop.model.secret import mask_args
 from celerytop.model.text import clean
 from celerytop.sources import procfs
 from celerytop.sources.base import Interest
 from celerytop.sources.sockets import own_ends
-from celerytop.sources.worker_process import MAIN, Main, Member, find_mains, members, same_host
-
-__all__ = ["HostLane", "HostProbe", "same_host"]
+from celerytop.sources.worker_process import MAIN, Main, Member, find_mains, members
 
 SCAN_EVERY = 10.0
 """Seconds between two looks through all processes of the machine."""
@@ -36,6 +34,8 @@ TICKS_TELL = 0.1
 """Seconds below which CPU time says nothing: the last percentage stays."""
 RSS_EVERY, RSS_KEPT, RSS_SPAN = 5.0, 120, 60.0
 """Memory samples: seconds between two, how many are kept (ten minutes), and over how long they must reach to tell."""
+WARM_UP = 60.0
+"""Seconds of a process's life in which it grows whatever it does: an hour of that would be a false alarm."""
 T = TypeVar("T")
 
 
@@ -92,7 +92,8 @@ class HostProbe:
     def attend(self, interest: Interest) -> None:
         """Pids that workers name as theirs: a new one of this machine is looked for at once."""
         self._broker_page = interest.page in ("broker", "all")
-        here = any(same_host(name.partition("@")[2]) for name in (*interest.workers, *interest.quiet))
+        name_here = socket.gethostname()
+        here = any(same_host(name.partition("@")[2], name_here) for name in (*interest.workers, *interest.quiet))
         named = frozenset(interest.pids if here else ())
         if any(pid not in self._mains and psutil.pid_exists(pid) for pid in named - self._named):
             self._scan_at = float("-inf")
@@ -205,7 +206,7 @@ class HostProbe:
             cpu_percent=past.cpu_percent(clock, cpu_time),
             cpu_time=cpu_time,
             rss=rss,
-            rss_growth=past.growth(clock, rss),
+            rss_growth=past.growth(clock, rss) if time.time() - created_at > WARM_UP else None,
             threads=_ask(process.num_threads),
             fds=fds,
             children=member.children,

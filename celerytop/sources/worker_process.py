@@ -36,20 +36,6 @@ class Member(msgspec.Struct, frozen=True):
     children: int
 
 
-def same_host(nodename_host: str | None, here: str | None = None) -> bool:
-    """Whether what stands behind a node name's ``@`` is this machine; a short name matches its long one.
-
-    >>> same_host("DB-7", "db-7.lan"), same_host("db-7.lan", "db-7.wan"), same_host(None, "db-7")
-    (True, False, False)
-    """
-    if not nodename_host:
-        return False
-    one, two = nodename_host.lower(), (here or socket.gethostname()).lower()
-    if "." in one and "." in two:
-        return one == two
-    return one.partition(".")[0] == two.partition(".")[0]
-
-
 def find_mains(only: Collection[int] | None = None, named: Collection[int] = ()) -> Mapping[int, Main]:
     """Every worker's main process.
 

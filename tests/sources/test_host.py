@@ -14,11 +14,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from celerytop.model.host import Host, Process
+from celerytop.model.host import Host, Process, same_host
 from celerytop.model.observation import HostMeasured
 from celerytop.sources import host as module
 from celerytop.sources.base import Interest
-from celerytop.sources.host import HostLane, HostProbe, same_host
+from celerytop.sources.host import HostLane, HostProbe
 from tests.rig import RedisServer, Worker, send, wait_until
 
 pytestmark = pytest.mark.worker
