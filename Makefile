@@ -6,10 +6,10 @@ SCENARIO ?= mix
 TEST_JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev servers lint test check screenshots clean
+.PHONY: help demo dev servers lint test check bench screenshots clean
 
 help:
-	@echo "make demo | dev | lint | test | check | screenshots | clean"
+	@echo "make demo | dev | lint | test | check | bench | bench-NAME | screenshots | clean"
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "celerytop needs Python 3.11 or newer")'
@@ -43,6 +43,19 @@ test: .venv/.dev servers
 	$(BIN)/python -m pytest -n $(TEST_JOBS) --dist loadfile
 
 check: lint test
+
+# Each starts its own servers, prints a table and runs alone; together ten minutes, and the README's table is theirs.
+BENCHMARKS := ingest memory start asking
+
+bench: $(BENCHMARKS:%=bench-%)
+	$(BIN)/python -m benchmarks.table
+
+bench-%: .venv/.bench servers
+	$(BIN)/python -m benchmarks.$*
+
+.venv/.bench: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,bench]'
+	@touch $@ .venv/.dev .venv/.demo
 
 # The README's pictures, from the real program on the demo's real cluster: two minutes.
 screenshots: .venv/.dev

@@ -14,6 +14,7 @@ from celerytop.model.snapshot import ClusterInfo
 from celerytop.monitor import Monitor
 from celerytop.options import Options
 from celerytop.sources.base import Lane, Source
+from celerytop.sources.later import LaterLane, LaterSource
 
 
 def build(options: Options, settings: BrokerSettings, *, attention: Attend | None = None) -> Monitor:
@@ -47,11 +48,21 @@ def cluster_info(options: Options, settings: BrokerSettings) -> ClusterInfo:
     )
 
 
+# Each is made, and what it needs imported, in its own thread when that first connects: redis-py alone takes as long to
+# import as a minimal Textual program to start, and the first screen shall not wait for it.
 def _redis(settings: BrokerSettings, options: Options) -> tuple[tuple[Source, ...], tuple[Lane, ...]]:
-    from celerytop.sources.redis.events import RedisEvents
-    from celerytop.sources.redis.lane import RedisLane
+    def events() -> Source:
+        from celerytop.sources.redis.events import RedisEvents
 
-    return (RedisEvents(settings),), (RedisLane(settings, passive=options.passive),)
+        return RedisEvents(settings)
+
+    def lane() -> Lane:
+        from celerytop.sources.redis.lane import RedisLane
+
+        return RedisLane(settings, passive=options.passive)
+
+    asked = ("queues", "broker") if options.passive else ("control", "queues", "broker")
+    return (LaterSource("events", events),), (LaterLane("redis", asked, lane),)
 
 
 def _rabbit(settings: BrokerSettings, options: Options) -> tuple[tuple[Source, ...], tuple[Lane, ...]]:
@@ -62,6 +73,9 @@ def _rabbit(settings: BrokerSettings, options: Options) -> tuple[tuple[Source, .
 
 
 def _host() -> tuple[Lane, ...]:
-    from celerytop.sources.host import HostLane
+    def lane() -> Lane:
+        from celerytop.sources.host import HostLane
 
-    return (HostLane(),)
+        return HostLane()
+
+    return (LaterLane("host", ("host",), lane),)

@@ -5,17 +5,20 @@ Everything heavy is imported inside the commands: ``celerytop --help`` costs cli
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
 from celerytop import __version__
-from celerytop.errors import CelerytopError, NoBrokerError
+from celerytop.errors import CRASHED, CelerytopError, NoBrokerError, OutputError, crash_text
+from celerytop.model.secret import redact_url
 
 if TYPE_CHECKING:
     from celerytop.discover import Found
@@ -25,6 +28,9 @@ if TYPE_CHECKING:
 
 PAGES = ("queues", "workers", "tasks", "broker", "hosts", "types")
 F = TypeVar("F", bound=Callable[..., Any])
+_LEAVING, _CUT_OFF = 1.5, 0.2
+"""Seconds that leaving the screen waits at most, mostly none: a round of questions that waits for a mute worker ends
+within one, and only then its reply list can be deleted. Without a broker there is nothing to wait for."""
 
 _WHERE = (
     click.option("-A", "--app", metavar="APP", help="Celery app, as for `celery -A`: its own settings count."),
@@ -43,7 +49,9 @@ _SCREEN = (
 )
 _PRINT = (
     click.option("--json", "as_json", is_flag=True, help="JSON, schema 1 (see --schema)."),
-    click.option("--page", "pages", type=click.Choice(PAGES), multiple=True, help="Only this page; may repeat."),
+    click.option(
+        "--page", "pages", type=click.Choice(PAGES), multiple=True, help="Where to start; printed: only these."
+    ),
     click.option("--filter", "only", metavar="TEXT", help="Rows that match, e.g. 'state:STARTED runtime:>30'."),
     click.option("--width", type=click.IntRange(40, 500), default=120, help="Columns of the text (120)."),
 )
@@ -64,20 +72,74 @@ def _with(*options: Callable[[F], F]) -> Callable[[F], F]:
 
 @contextmanager
 def _sentences() -> Iterator[None]:
-    """Turn errors into one sentence on stderr and an exit code; turn SIGTERM into an orderly end."""
+    """Turn errors into one sentence on stderr and an exit code, signals into an orderly end, bugs into two lines."""
 
     def end(number: int, frame: object) -> None:
         raise SystemExit(128 + number)
 
-    signal.signal(signal.SIGTERM, end)
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGINT):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
+            signal.signal(number, end)
     try:
         yield
+        with _writing():
+            if sys.stdout is not None:  # it was closed before we came
+                sys.stdout.flush()
     except CelerytopError as error:
-        click.echo(f"celerytop: {error}", err=True)
-        raise SystemExit(error.exit_code) from None
+        _end(f"celerytop: {error}" if str(error) else None, error.exit_code)
+    except (click.ClickException, click.exceptions.Exit, click.Abort):
+        raise
+    except Exception as error:
+        _end(crash_text(error), CRASHED)
 
 
-@click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+def _end(last_words: str | None, code: int) -> NoReturn:
+    """Say it, even if there is nobody to hear it, and end."""
+    with suppress(OSError):
+        if last_words:
+            click.echo(last_words, err=True)
+    raise SystemExit(code) from None
+
+
+@contextmanager
+def _writing() -> Iterator[None]:
+    """Turn a standard output that takes no more into an ``OutputError``, and into a sink: Python flushes at its end."""
+    try:
+        yield
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        gone = error.errno in (errno.EPIPE, errno.ESHUTDOWN)
+        raise OutputError.of(None if gone else error.strerror) from None
+
+
+def _out(text: str) -> None:
+    with _writing():
+        click.echo(text)
+
+
+class _Program(click.Group):
+    """Click's group, ending as the commands do whatever happens; what was typed may hold a password."""
+
+    def main(self, *args: Any, standalone_mode: bool = True, **extra: Any) -> Any:
+        """See ``click.Command``."""
+        run: Any = super().main
+        try:
+            with _sentences(), _writing():
+                code = run(*args, standalone_mode=False, **extra)
+        except click.ClickException as error:
+            masked = re.sub(r"(\w+://)?[^'\"\s]*@", r"\1***@", redact_url(error.message))
+            error.message = masked  # type: ignore[misc]
+            with suppress(OSError):
+                error.show()
+            raise SystemExit(error.exit_code) from None
+        except click.Abort:
+            raise SystemExit(128 + signal.SIGINT) from None
+        if standalone_mode:
+            raise SystemExit(code if isinstance(code, int) else 0)
+        return code
+
+
+@click.group(cls=_Program, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 @_with(*_WHERE, *_SCREEN, *_PRINT, *_REPEAT)
 @click.option("--batch", is_flag=True, help="Print instead of drawing, as `top -b`.")
 @click.version_option(__version__, prog_name="celerytop")
@@ -103,7 +165,8 @@ def once(context: click.Context, /, schema: bool, **flags: Any) -> None:
     if schema:
         from celerytop.report.once import json_schema
 
-        click.echo(json_schema())
+        with _sentences():
+            _out(json_schema())
         return
     with _sentences():
         _print(_merged(context, flags))
@@ -111,7 +174,7 @@ def once(context: click.Context, /, schema: bool, **flags: Any) -> None:
 
 @main.command()
 @_with(*_SCREEN)
-@click.option("--scenario", default="mix", metavar="NAME", help="What the demo cluster goes through (mix).")
+@click.option("--scenario", default="mix", metavar="NAME", help="mix, backlog or stuck (mix).")
 @click.pass_context
 def demo(context: click.Context, /, scenario: str, **flags: Any) -> None:
     """Start a small real cluster (embedded Valkey, three workers, a producer) and look at it."""
@@ -138,7 +201,7 @@ def celery_command(context: click.Context, /, **flags: Any) -> None:
 
         app = context.obj.app
         flags.update(settings=settings_from_app(app), app_name=app.main)
-        _print(flags) if flags["batch"] else _screen(flags)
+        _print(flags) if flags["batch"] or flags["as_json"] else _screen(flags)
 
 
 def _merged(context: click.Context, flags: dict[str, Any]) -> dict[str, Any]:
@@ -187,11 +250,11 @@ def _print(flags: dict[str, Any]) -> None:
         if flags["as_json"]:
             from celerytop.report.once import as_json
 
-            click.echo(as_json(snapshot, choice))
+            _out(as_json(snapshot, choice))
         else:
             from celerytop.report.table import as_text
 
-            click.echo(as_text(snapshot, choice, width=flags["width"]))
+            _out(as_text(snapshot, choice, width=flags["width"]))
 
 
 def _choice(flags: dict[str, Any]) -> Choice:
@@ -202,29 +265,31 @@ def _choice(flags: dict[str, Any]) -> Choice:
 
 
 def _screen(flags: dict[str, Any]) -> None:
+    from celerytop.select import parse
     from celerytop.ui.terminal import Settings, check_terminal
 
     check_terminal(os.environ, sys.stdin, sys.stdout)
-    flags["page"] = next(iter(flags.get("pages", ())), None)
+    flags = {**flags, "page": next(iter(flags.get("pages", ())), None), "filter": flags.get("only")}
     options, settings = _options(flags)
+    parse(options.filter)  # a mistake is said before the screen opens
+    look = Settings(
+        ascii=options.ascii,
+        theme=options.theme,
+        mouse=options.mouse,
+        read_only=options.read_only,
+        utc=options.utc,
+        page=options.page,
+        filter=options.filter,
+    )
 
     from celerytop.build import build
+    from celerytop.model.observation import UP
     from celerytop.ui.run import run_app
 
     monitor = build(options, settings)
-    monitor.start()
     try:
-        code = run_app(
-            monitor,
-            Settings(
-                ascii=options.ascii,
-                theme=options.theme,
-                mouse=options.mouse,
-                read_only=options.read_only,
-                utc=options.utc,
-                page=options.page,
-            ),
-        )
+        code = run_app(monitor, look, begin=monitor.start)
     finally:
-        monitor.stop()
+        answers = any(status.state == UP for status in monitor.latest.sources if status.name != "host")
+        monitor.stop(patience=_LEAVING if answers else _CUT_OFF)
     raise SystemExit(code)

@@ -205,7 +205,7 @@ _SAME = (
 def _secret(kind: type, value: Any) -> Any:
     if kind is Secret and isinstance(value, str):
         return Secret(value)
-    raise NotImplementedError(kind)
+    raise TypeError("expected `str`")  # msgspec adds where; the value itself is not told
 
 
 def _known(table: Mapping[str, Any], kind: type[msgspec.Struct], where: str, path: Path) -> None:

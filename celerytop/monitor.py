@@ -12,10 +12,12 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
+import msgspec
+
 from celerytop.cluster import Cluster
-from celerytop.errors import DeniedError, RefusedError, SourceError
+from celerytop.errors import DeniedError, RefusedError, SourceError, bug
 from celerytop.model.command import Attend, Command, RetryNow, SetInterval
-from celerytop.model.observation import DOWN, STARTING, UP, Observation, SourceAlive, SourceChanged
+from celerytop.model.observation import DOWN, UP, Observation, SourceAlive, SourceChanged
 from celerytop.model.snapshot import Snapshot
 from celerytop.model.worker import ALIVE, GONE
 from celerytop.sources.base import Interest, Lane, Probe, Source
@@ -69,6 +71,7 @@ class Monitor:
         deadline = time.monotonic() + patience
         for runner in self._runners:
             runner.wake.set()
+            runner.interrupt()
         for thread in [runner.thread for runner in self._runners] + [self._frames]:
             if thread.ident is not None:
                 thread.join(max(0.0, deadline - time.monotonic()))
@@ -98,8 +101,14 @@ class Monitor:
                 self._wake_lanes(again=True)
 
     def looked(self, times: int = 1) -> bool:
-        """Whether every source has answered or failed, and every lane has asked all its questions ``times`` times."""
-        return all(runner.looks >= (times if isinstance(runner, _Lane) else 1) for runner in self._runners)
+        """Whether every lane has asked all its questions ``times`` times, and every other source has answered.
+
+        One that has failed has answered: nobody waits for its next attempt, which may be a minute away.
+        """
+        return all(
+            runner.looks >= (times if isinstance(runner, _Lane) and not runner.failing else 1)
+            for runner in self._runners
+        )
 
     def wait(self, looks: int, patience: float) -> bool:
         """Wait until ``looked(looks)``, at most ``patience`` seconds; returns whether it came true."""
@@ -141,7 +150,8 @@ class Monitor:
     def interest(self) -> Interest:
         """What is worth looking at: the screen's attention, and what the cluster is known to hold."""
         seen = self._attention
-        now = self.picture() if seen.page == "all" else self.latest
+        # the first looks of a report must know at once what the others have found; later ones need not
+        now = self.picture() if seen.page == "all" and not self.looked(3) else self.latest
         known = {worker.nodename: worker.state for worker in now.workers.values()}
         return Interest(
             page=seen.page,
@@ -171,7 +181,11 @@ class Monitor:
     def _take_pictures(self) -> None:
         started = time.monotonic()
         while not self._stopping.is_set():
-            snapshot = self.picture()
+            try:
+                snapshot = self.picture()
+            except Exception as error:  # the old picture, ageing, and why: never a screen that has just stopped
+                sentence = f"celerytop has a bug in its pictures: {bug(error)}"
+                snapshot = msgspec.structs.replace(self.latest, notes=(sentence,))
             self.latest = snapshot
             for listener in tuple(self._listeners):
                 listener(snapshot)
@@ -191,6 +205,8 @@ class _Runner:
         self.again = threading.Event()
         self.looks = 0
         """Rounds done, failed ones too."""
+        self.failing = False
+        """The last round of it failed."""
         self.thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._states: dict[str, tuple[str, str | None]] = {}
         self._attempts = 0
@@ -200,14 +216,19 @@ class _Runner:
             try:
                 self.work()
             except SourceError as error:
+                if self.monitor.stopping():
+                    return
                 self._failed(str(error), REFUSED_AFTER if isinstance(error, RefusedError) else RETRY_AFTER)
             except Exception as error:
                 # a broken source must show as DOWN and never as silence
-                self._failed(f"celerytop has a bug here: {type(error).__name__}: {error}", REFUSED_AFTER)
+                self._failed(f"celerytop has a bug here: {bug(error)}", REFUSED_AFTER)
 
     def work(self) -> None:
         """Connect and look until an error or the end."""
         raise NotImplementedError
+
+    def interrupt(self) -> None:
+        """End a wait that ``wake`` does not; called from another thread."""
 
     def report(self, state: str, error: str | None = None, *, only: str | None = None) -> None:
         """Tell the cluster how this source is doing, when that has changed."""
@@ -215,8 +236,8 @@ class _Runner:
             if self._states.get(name) != (state, error):
                 self._states[name] = (state, error)
                 self.monitor.fold(SourceChanged(time.time(), name, state, error))
-        if state != STARTING:
-            self._attempts = 0 if state == UP else self._attempts
+        if state == UP:
+            self._attempts, self.failing = 0, False
 
     def _failed(self, sentence: str, delays: tuple[float, ...]) -> None:
         delay = delays[min(self._attempts, len(delays) - 1)]
@@ -225,6 +246,7 @@ class _Runner:
         for name in self.sources:
             self._states[name] = (DOWN, sentence)
             self.monitor.fold(SourceChanged(now, name, DOWN, sentence, now + delay))
+        self.failing = True
         self.looks += 1
         self.again.clear()
         deadline = time.monotonic() + delay
@@ -261,6 +283,9 @@ class _Stream(_Runner):
         if self.monitor.suspended():
             self._rest()
 
+    def interrupt(self) -> None:
+        self._source.hang_up()
+
     def _rest(self) -> None:
         self.report(DOWN, "celerytop was suspended (Ctrl-Z)")
         self.quiet.set()
@@ -276,6 +301,8 @@ class _Lane(_Runner):
     def __init__(self, monitor: Monitor, lane: Lane) -> None:
         super().__init__(monitor, lane.name, tuple(dict.fromkeys(probe.name for probe in lane.probes)))
         self._lane = lane
+        self._denied: set[str] = set()
+        """Sources whose last word was that a right is missing: not being due for a question does not change that."""
 
     def work(self) -> None:
         try:
@@ -296,12 +323,15 @@ class _Lane(_Runner):
         try:
             for observation in probe.poll():
                 self.monitor.fold(observation)
+                self._denied.discard(probe.name)
         except DeniedError as error:
             # one right is missing: the other probes of this connection go on
+            self._denied.add(probe.name)
             self.report(DOWN, str(error), only=probe.name)
         else:
-            self.report(UP, only=probe.name)
-            self.monitor.fold(SourceAlive(time.time(), probe.name))
+            if probe.name not in self._denied:
+                self.report(UP, only=probe.name)
+                self.monitor.fold(SourceAlive(time.time(), probe.name))
 
     def _pause(self, due: dict[int, float]) -> None:
         wait = min(due.values()) - time.monotonic()

@@ -12,6 +12,8 @@ from celerytop.monitor import Monitor
 
 PATIENCE = 9.0
 """Seconds until a frozen broker is given up; a healthy cluster answers in well under two."""
+_HEARTBEAT = 2.2
+"""Seconds in which a worker sends a heartbeat: Celery's interval and a bit."""
 _BETWEEN = 0.25
 """Seconds between the two looks of the first picture: what has a speed (CPU) is measured over them."""
 
@@ -28,17 +30,24 @@ def look(monitor: Monitor, times: int = 1, delay: float = 2.0) -> Iterator[Snaps
     monitor.start()
     try:
         monitor.wait(1, PATIENCE)
-        time.sleep(_BETWEEN)
+        _blind(monitor.picture())  # a second attempt comes seconds later, if at all: the sentence is known now
+        time.sleep(max(_BETWEEN, _deaf(monitor.picture())))
         monitor.look_again()
         monitor.wait(2, PATIENCE / 2)
         for number in range(times):
             if number:
                 time.sleep(delay)
-            snapshot = monitor.picture()
-            _blind(snapshot)
-            yield snapshot
+            yield monitor.picture()  # one that says STALE, should the broker freeze meanwhile
     finally:
         monitor.stop()
+
+
+def _deaf(snapshot: Snapshot) -> float:
+    """Seconds until every worker has sent a heartbeat, where they cannot be asked: by account, or ``--passive``."""
+    control, events = snapshot.source("control"), snapshot.source("events")
+    if (control is not None and control.state == UP) or events is None or events.state != UP:
+        return 0.0
+    return _HEARTBEAT - (snapshot.at - (events.since_at or snapshot.at))
 
 
 def _blind(snapshot: Snapshot) -> None:

@@ -172,7 +172,7 @@ def test_every_column_is_explained_and_its_key_is_its_own(page: str) -> None:
 @pytest.mark.parametrize("page", COLUMNS)
 def test_what_is_not_known_is_never_a_number(page: str) -> None:
     counted = {"failed", "retried", "succeeded", "revoked", "received"}  # by celerytop itself: zero is known
-    named = {"queue", "worker", "id", "state", "type", "process"}
+    named = {"queue", "worker", "id", "state", "type", "process", "why"}
     for key, text in texts(page, UNKNOWN[page]).items():
         if key not in counted | named:
             assert text in ("?", "-", "?/?", "- / -"), key

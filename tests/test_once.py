@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -13,7 +14,7 @@ import jsonschema
 import pytest
 
 from tests.rig import RabbitServer, RedisServer, Worker, free_port, wait_until
-from tests.rig.send import send
+from tests.rig.send import close_apps, send
 
 WorkerFactory = Callable[..., Worker]
 
@@ -110,8 +111,22 @@ def test_once_tells_tasks_and_where_they_run(busy: tuple[dict[str, Any], Worker,
     processes = {process["pid"]: process for host in seen["hosts"] for process in host["processes"]}
     assert children <= set(processes)
     assert {processes[task["worker_pid"]]["task_id"] for task in active.values()} == running
-    owners = {client["worker"] for client in seen["broker"]["client_list"] or ()}
-    assert worker.nodename in owners, "the broker's clients are joined to workers"
+
+
+def test_every_connection_of_a_worker_is_joined_to_it(
+    broker_url: str, worker_factory: WorkerFactory, request: pytest.FixtureRequest
+) -> None:
+    """RabbitMQ's API lists a connection some seconds after it was opened: until then it is not known."""
+    worker = worker_factory(broker_url, concurrency=1)
+    more = _extra(broker_url, request)
+
+    def joined() -> bool:
+        clients = once("-b", broker_url, "--page", "broker", *more)["broker"]["client_list"]
+        assert clients != [], "this program is connected: nobody listed means not known"
+        mine = [client for client in clients or () if client["worker"] == worker.nodename]
+        return len(mine) >= 2 and {client["pid"] for client in mine} == {worker.pid}
+
+    wait_until(joined, 20, "all of the worker's connections, by their sockets")
 
 
 def test_once_is_valid_by_its_own_schema(redis_server: RedisServer, worker_factory: WorkerFactory) -> None:
@@ -170,6 +185,39 @@ def test_batch_prints_n_pictures(redis_server: RedisServer) -> None:
     assert second["at"] - first["at"] >= 0.4
 
 
+def test_a_refused_management_api_costs_no_second(rabbitmq_server: RabbitServer, rabbitmq_vhost: str) -> None:
+    refused = rabbitmq_server.management_url.replace("//", "//guest:wr0ng@")
+    began = time.monotonic()
+    seen = once("-b", rabbitmq_server.url(rabbitmq_vhost), "--management-url", refused)
+    assert time.monotonic() - began < 4.0, "its next attempt would be five seconds later"
+    states = {source["name"]: source["state"] for source in seen["sources"]}
+    assert states.pop("management") == "DOWN"
+    assert set(states.values()) == {"UP"}
+    assert any("without the management API" in note for note in seen["notes"])
+    assert "refuses the login" in seen["broker"]["management"]
+
+
+def test_a_batch_goes_on_while_the_broker_is_frozen(redis_server: RedisServer) -> None:
+    words = ["-b", redis_server.url(), "--batch", "--json", "-n", "40", "-d", "0.5"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "celerytop", *words], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True
+    ) as running:
+        assert running.stdout is not None
+        seen: list[set[str]] = []
+        for line in running.stdout:
+            sources = json.loads(line)["sources"]
+            seen.append({source["state"] for source in sources if source["name"] != "host"})
+            if len(seen) == 1:
+                redis_server.freeze()
+            elif seen[-1] == {"DOWN"}:
+                redis_server.thaw()
+            elif {"DOWN"} in seen:
+                break
+        running.terminate()
+    assert seen[0] == {"UP"}
+    assert {"DOWN"} in seen and seen[-1] != {"DOWN"}, "it told of the outage, and of its end"
+
+
 @pytest.mark.parametrize("scheme", ["redis", "amqp"])
 def test_nobody_there_is_exit_3_and_one_sentence(scheme: str) -> None:
     done = celerytop("once", "--json", "-b", f"{scheme}://:sEcr3t@127.0.0.1:{free_port()}/")
@@ -204,3 +252,58 @@ def test_without_a_terminal_the_screen_points_to_once(redis_server: RedisServer)
     assert done.returncode == 2
     assert "celerytop once" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+LOOK = """look on >PW resetchannels &/0.celeryev* ~* -@all +hello +auth +ping +select +reset +psubscribe +punsubscribe
+ +info +dbsize +scan +type +pttl +exists +llen +lindex +lrange +strlen +hlen +hget +hscan +zcard +zrange +zscore +scard
+ +smembers +sscan +memory|usage +memory|stats +client|setname +client|list +client|id +slowlog|get +slowlog|len
+ +latency|latest +config|get +acl|whoami"""
+
+
+def test_a_look_only_account_is_told_which_right_is_missing() -> None:
+    with RedisServer(acl=[" ".join(LOOK.split())]) as server, Worker(server.url()) as worker:
+        for _ in range(4):
+            send(server.url(), "rig.sleep", (30,))
+        env = {**os.environ, "CELERYTOP_BROKER": server.url(user="look", password="PW")}
+        done = celerytop("once", "--json", env=env)
+        assert done.returncode == 0, done.stderr
+        seen = json.loads(done.stdout)
+        close_apps()
+    states = {source["name"]: source["state"] for source in seen["sources"]}
+    assert states == {"events": "UP", "control": "DOWN", "queues": "UP", "broker": "UP", "host": "UP"}
+    assert any("may not publish" in note and "+publish &/0.celery.pidbox" in note for note in seen["notes"])
+    assert {one["nodename"]: one["state"] for one in seen["workers"]} == {worker.nodename: "alive"}
+    assert [(queue["name"], queue["unacked"]) for queue in seen["queues"]] == [("celery", 2)]
+
+
+def test_a_refusal_is_said_at_once() -> None:
+    with RedisServer(password="right") as server:
+        began = time.monotonic()
+        done = celerytop("once", "-b", f"redis://127.0.0.1:{server.port}/0")
+        assert time.monotonic() - began < 4, "not after a second attempt, five seconds later"
+        assert done.returncode == 3
+        assert "wants a password" in done.stderr
+
+
+def test_a_solo_worker_that_was_busy_before_is_shown(redis_server: RedisServer, worker_factory: WorkerFactory) -> None:
+    url = redis_server.url()
+    solo = worker_factory(url, pool="solo", nodename="alone@elsewhere")
+    running = send(url, "rig.sleep", (60,)).id
+    wait_until(lambda: f"[{running}] received" in solo.log, 10, "it runs")
+    [worker] = once("-b", url)["workers"]
+    assert (worker["nodename"], worker["state"], worker["pid"]) == ("alone@elsewhere", "busy-solo", solo.pid)
+    assert worker["pool"] == "solo"
+
+
+def test_passive_publishes_nothing_and_waits_for_heartbeats(
+    redis_server: RedisServer, worker_factory: WorkerFactory
+) -> None:
+    worker = worker_factory(redis_server.url(), events=False)
+    with redis_server.client() as client:
+        listener = client.pubsub()
+        listener.subscribe("/0.celery.pidbox")
+        assert listener.get_message(timeout=5)
+        seen = once("-b", redis_server.url(), "--passive")
+        assert listener.get_message(timeout=0.2) is None
+        listener.close()
+    assert [(one["nodename"], one["state"]) for one in seen["workers"]] == [(worker.nodename, "alive")]

@@ -49,11 +49,17 @@ class BrokerBook:
         if broker is None:
             return None
         trend, growth = self._memory.series(), self._memory.change(GROWTH_OVER, GROWTH_LEAST)
+        clients = None if broker.client_list is None else _named(broker.client_list, hosts)
         if isinstance(broker, RedisBroker):
-            clients = None if broker.client_list is None else _named(broker.client_list, hosts)
             walk = broker.walk or self._walk
             return replace(broker, memory_trend=trend, memory_growth=growth, walk=walk, client_list=clients)
-        return replace(broker, memory_trend=trend, memory_growth=growth)
+        return replace(broker, memory_trend=trend, memory_growth=growth, client_list=clients)
+
+    def clients(self) -> set[str]:
+        """Far ends of the connections to our database, as far as they are listed."""
+        rows = (self._broker.client_list or ()) if isinstance(self._broker, RedisBroker) else ()
+        ours = {row.db for row in rows if row.own}
+        return {row.address for row in rows if row.db in ours and not row.own}
 
     def version(self) -> str | None:
         """E.g. ``redis 7.0.15``; ``None`` is not known."""
@@ -64,8 +70,17 @@ class BrokerBook:
             f"RabbitMQ {broker.version}" if isinstance(broker, RabbitBroker) else f"{_server(broker)} {broker.version}"
         )
 
+    def muted(self) -> str | None:
+        """Why nobody can publish, workers included; ``None``: nothing known speaks against it."""
+        broker = self._broker
+        if not isinstance(broker, RabbitBroker):
+            return None
+        if broker.blocked is not None:
+            return f"RabbitMQ blocks all who publish ({broker.blocked})"
+        return f"RabbitMQ blocks all who publish (alarm: {broker.alarms[0]})" if broker.alarms else None
+
     def unacked(self) -> int | None:
-        """Of all queues, as RabbitMQ counts them."""
+        """Of all queues of this vhost, as RabbitMQ counts them."""
         return self._broker.unacked if isinstance(self._broker, RabbitBroker) else None
 
 

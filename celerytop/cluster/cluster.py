@@ -21,7 +21,7 @@ from celerytop.cluster.sources import Sources
 from celerytop.cluster.store import TaskStore
 from celerytop.cluster.totals import Counted, totals
 from celerytop.cluster.types import Types
-from celerytop.cluster.unacked import with_orphans
+from celerytop.cluster.unacked import enrich, with_orphans
 from celerytop.cluster.workers import Workers, picture, state_of
 from celerytop.model.event import BadEvent
 from celerytop.model.observation import (
@@ -105,7 +105,7 @@ class Cluster:
         if now - self._tidied_at >= TIDY_EVERY or now < self._tidied_at:
             self._tidy(now)
         self._clocks.judge(now)
-        reach = self._sources.reach()
+        reach = self._sources.reach(self._broker.muted())
         workers = self._see_workers(now, reach)
         states = {nodename: worker.state for nodename, worker in workers.items()}
         everyone = self._everyone_answers(states)
@@ -199,6 +199,10 @@ class Cluster:
         self._counted.queues_measured = self._counted.queues_measured or exact or not observation.queues
         if observation.unacked is not None:
             self._unacked = observation.unacked
+            for message in observation.unacked.messages:
+                task = self._store.tasks.get(message.task_id) if message.task_id is not None else None
+                if task is not None and (known := enrich(task, message)) is not task:
+                    self._store.put(task, known)
 
     def _seldom(self, observation: QueueSampled | BrokerMeasured | KeysWalked | HostMeasured) -> None:
         match observation:
@@ -214,8 +218,16 @@ class Cluster:
             case HostMeasured(at=at, host=host):
                 self._sources.alive("host", at)
                 self._hosts.measured(host, self._workers.nodes)
+                if self._workers.strangers and self._adopt(at):
+                    self._hosts.measured(host, self._workers.nodes)
             case _:
                 assert_never(observation)
+
+    def _adopt(self, at: float) -> bool:
+        """Whether somebody that listens and does not answer was found among this machine's processes."""
+        unknown = self._hosts.unknown(self._workers.nodes, self._broker.clients())
+        self._workers.adopt(unknown, at)
+        return bool(unknown)
 
     # ------------------------------------------------------------------------------------------ pictures
     def _see_workers(self, now: float, reach: Reach) -> dict[str, Worker]:

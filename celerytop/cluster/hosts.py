@@ -6,7 +6,7 @@ worker's word, and the start time must agree.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 
 from msgspec.structs import replace
 
@@ -38,11 +38,21 @@ class Hosts:
             main = _main_of(node, host, mains)
             if main is not None:
                 joined[main.pid] = node.nodename
-                node.process = OwnProcess(main.pid, main.created_at, main.status, host.measured_at)
+                node.process = OwnProcess(host.name, main.pid, main.created_at, main.status, host.measured_at)
                 node.pool = node.pool or pool_of_command(main.command)
-            elif node.process is not None and same_host(node.host, host.name):
+            elif node.process is not None and node.process.host == host.name:
                 _missing(node, mains, host.measured_at)
         self._mains[host.name] = joined
+
+    def unknown(self, nodes: Mapping[str, Node], connected: Container[str]) -> list[Process]:
+        """Mains whose name no worker has told us, though one of the ``connected`` ends is theirs."""
+        return [
+            process
+            for host in self._hosts.values()
+            for process in host.processes
+            if process.role == "main" and process.nodename is not None and process.nodename not in nodes
+            if any(end in connected for end in process.sockets or ())
+        ]
 
     def picture(self, nodes: Mapping[str, Node], tasks: Mapping[str, Task]) -> dict[str, Host]:
         """All machines, their processes named."""

@@ -35,10 +35,12 @@ class Reach(msgspec.Struct, frozen=True, gc=False):
     control_at: float | None
     cut_off_since: float | None = None
     """Since when neither is up, if they ever were."""
+    muted: str | None = None
+    """Why nobody can publish (RabbitMQ's alarms), though we can listen."""
 
     def cut_off(self) -> bool:
-        """Nothing can be said of any worker."""
-        return self.events_since is None and self.control_since is None
+        """Nothing can be said of any worker: nothing reaches us, or nothing can be sent."""
+        return self.control_since is None and (self.events_since is None or self.muted is not None)
 
 
 class Signs(msgspec.Struct, frozen=True, gc=False):
@@ -77,17 +79,25 @@ def judge(signs: Signs, reach: Reach, now: float) -> tuple[str, str]:
     certain = _certain(signs, reach, now)
     if certain is not None:
         return certain
-    if reach.cut_off():
-        if reach.cut_off_since is None:
-            return UNKNOWN, "nothing has reached us from the broker yet"
-        return UNKNOWN, f"cut off since {_seconds(now - reach.cut_off_since)}: neither events nor answers reach us"
     if _heart_beats(signs, reach):
         return ALIVE, "its heartbeat is fresh"
+    if reach.cut_off():
+        return UNKNOWN, _why_cut_off(reach, now)
     if _answers(signs, reach):
         return ALIVE, "answers control commands"
+    if _busy_solo(signs):
+        return _silence(signs, now)
     if _too_early(signs, reach, now):
         return UNKNOWN, "we have only begun to listen, and it has not shown itself yet"
     return _silence(signs, now)
+
+
+def _why_cut_off(reach: Reach, now: float) -> str:
+    if reach.events_since is not None:
+        return f"{reach.muted}: its heartbeats and answers cannot get through"
+    if reach.cut_off_since is None:
+        return "nothing has reached us from the broker yet"
+    return f"cut off since {_seconds(now - reach.cut_off_since)}: neither events nor answers reach us"
 
 
 def _certain(signs: Signs, reach: Reach, now: float) -> tuple[str, str] | None:
@@ -114,7 +124,14 @@ def _heart_beats(signs: Signs, reach: Reach) -> bool:
 def _answers(signs: Signs, reach: Reach) -> bool:
     if signs.answered_at is None or reach.control_at is None:
         return False
+    if signs.missed and signs.heartbeat_every is not None and reach.events_at is not None:
+        return False  # its heart has stopped, and since then it has missed a ping
     return reach.control_at - signs.answered_at <= ANSWER_FOR
+
+
+def _busy_solo(signs: Signs) -> bool:
+    """It never showed itself and missed its first ping: with this pool, and its process there, that says enough."""
+    return signs.pool == "solo" and signs.process is not None and signs.missed > 0 and not signs.answered_at
 
 
 def _too_early(signs: Signs, reach: Reach, now: float) -> bool:
@@ -135,9 +152,7 @@ def _silence(signs: Signs, now: float) -> tuple[str, str]:
             return GONE, f"its connection is not there any more, no sign for {silent}"
         return SILENT, f"its connection is not there, no sign for {silent}"
     if signs.pool == "solo":
-        if signs.running:
-            return BUSY_SOLO, "runs a task in its only process and cannot answer meanwhile"
-        return BUSY_SOLO, f"solo pool without a sign for {silent}: it cannot answer while a task runs"
+        return BUSY_SOLO, _solo(signs, silent)
     if signs.present and signs.missed >= MISSED:
         return FROZEN, f"connected and mute: {signs.missed} pings unanswered, no sign for {silent}"
     if signs.present:
@@ -145,6 +160,14 @@ def _silence(signs: Signs, now: float) -> tuple[str, str]:
     if signs.process is not None:
         return SILENT, f"no heartbeat and no answer for {silent}, though its process {signs.process_pid} is there"
     return SILENT, f"no heartbeat and no answer for {silent}"
+
+
+def _solo(signs: Signs, silent: str) -> str:
+    if signs.running:
+        return "runs a task in its only process and cannot answer meanwhile"
+    if not (signs.heartbeat_at or signs.answered_at):
+        return "solo pool that has not shown itself yet: it cannot answer while a task runs"
+    return f"solo pool without a sign for {silent}: it cannot answer while a task runs"
 
 
 def _seconds(length: float) -> str:

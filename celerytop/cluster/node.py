@@ -13,6 +13,8 @@ PIDS_FOR = 30.0
 """Seconds a pid that is not heard of any more counts."""
 UNTOLD_FOR = 5.0
 """Seconds in which a task event must follow when ``processed`` has grown."""
+_LOOKED_AT = 50
+"""Reserved tasks that are looked at when all that matters is whether there are any."""
 
 
 class Sighting:
@@ -25,11 +27,13 @@ class Sighting:
 
 
 class OwnProcess:
-    """The worker's main process, when it runs on this machine."""
+    """The worker's main process, when it runs on a machine that is measured."""
 
-    __slots__ = ("created_at", "gone", "measured_at", "pid", "status")
+    __slots__ = ("created_at", "gone", "host", "measured_at", "pid", "status")
 
-    def __init__(self, pid: int, created_at: float, status: str | None, measured_at: float) -> None:
+    def __init__(self, host: str, pid: int, created_at: float, status: str | None, measured_at: float) -> None:
+        self.host = host
+        """The machine it was seen on: a node name may say something else."""
         self.pid = pid
         self.created_at = created_at
         self.status = status
@@ -53,6 +57,8 @@ class _Words:
         self.registered: tuple[str, ...] | None = None
         self.revoked: int | None = None
         self.settings: Mapping[str, str] | None = None
+        self.visibility_timeout: float | None = None
+        """By its settings, once these are known; ``None`` there is Celery's default."""
         self.totals: Mapping[str, int] | None = None
         self.rusage: Rusage | None = None
         self.uptime: float | None = None
@@ -214,6 +220,13 @@ class Node(_Words, _Signs):
         if listed is None:
             return None
         return len(self.holding[place]) if self.task_events and listed.total <= len(listed.tasks) else listed.total
+
+    def has_reserved_of(self, queue: str, since: float) -> bool:
+        """Whether it told after ``since`` that it holds messages of this queue which it has not begun with."""
+        listed = self.listed.get("reserved")
+        if listed is None or self.listed_at["reserved"] < since:
+            return False
+        return any(task.queue == queue and not task.acknowledged for task in listed.tasks[:_LOOKED_AT])
 
     def takes(self, task_id: str, scheduled: bool, at: float) -> None:
         """It has received a task."""

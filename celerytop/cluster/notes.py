@@ -15,6 +15,11 @@ from celerytop.model.worker import GONE
 
 NAMED = 3
 """Names listed before the rest is counted."""
+UNSEEN = (
+    "without the management API only queues that workers, settings or task-sent events name are seen: "
+    "others may hold messages, and unacked ones are not known"
+)
+_MUTE = "workers cannot be asked"
 
 
 def notes(
@@ -32,7 +37,10 @@ def notes(
     if silent:
         sends = "sends" if len(silent) == 1 else "send"
         yield f"{_names(silent)} {sends} no task events: started without -E"
-    yield from _control(info, sources, there)
+    yield from _control(info, sources, there, workers.strangers)
+    management = sources.status("management")
+    if management is not None and management.state == DOWN and sources.up("queues"):
+        yield UNSEEN
     if unacked is not None and unacked.count and not unacked.complete:
         seen = len(unacked.messages)
         yield f"only {seen:,} of {unacked.count:,} unacked messages were looked at: orphans may be more"
@@ -46,20 +54,27 @@ def notes(
         yield f"{workers.turned_away:,} signs of more than 20,000 node names were ignored"
 
 
-def _control(info: ClusterInfo, sources: Sources, there: list[Node]) -> Iterator[str]:
+def _control(info: ClusterInfo, sources: Sources, there: list[Node], strangers: int) -> Iterator[str]:
     control = sources.status("control")
     if control is None:
         if info.mode == "PASSIVE":
             yield "passive: workers are not asked, so what is reserved and who consumes what is not known"
         return
     if control.state == DOWN and sources.up("events"):
-        yield f"workers cannot be asked: {control.error or 'control is down'}"
+        why = control.error or "control is down"
+        yield why if _MUTE in why else f"{_MUTE}: {why}"
     elif control.state == UP:
         mute = [
             node.nodename
             for node in there
             if node.answered_at is None and node.heartbeat_at is not None and node.missed >= NAMED
         ]
+        if strangers:
+            more = strangers
+            yield (
+                f"{more} more {'listens' if more == 1 else 'listen'} for control commands and "
+                f"{'does' if more == 1 else 'do'} not answer: a busy solo worker, a frozen one, or another program"
+            )
         if mute:
             never = "never answers" if len(mute) == 1 else "never answer"
             yield f"{_names(mute)} {never} control commands: started without remote control, or refuses JSON"

@@ -19,6 +19,8 @@ EXTRA_FOR = 90.0
 """Seconds for which what only the management API tells counts."""
 GONE_FOR = 600.0
 """Seconds a deleted queue, or one nobody but us still knows, is shown."""
+API_LAG = 8.0
+"""Seconds the management API's counters may be behind: queues tell them every five, and it reads them now and then."""
 CONSUMING = ("alive", "busy-solo", "frozen")
 
 _FIELDS = tuple(field for field in Queue.__struct_fields__ if field not in ("name", "known_by", "by_priority"))
@@ -190,13 +192,10 @@ def picture(
     net = record.lengths.net()
     coming, going = _rates(record, queue, workers, number, net, now, since)
     oldest, at_least = _oldest(record, queue, number, tasks, now)
-    held = (
-        queue.unacked if queue.unacked is not None else (unacked or {}).get(record.name, None if unacked is None else 0)
-    )
     traffic = max((rate for rate in (coming, going) if rate is not None), default=None)
     return msgspec.structs.replace(
         queue,
-        unacked=held,
+        unacked=_held(queue, workers, unacked, now),
         consumers=number,
         workers=tuple(record.consumed_by or ()),
         in_rate=coming,
@@ -209,6 +208,15 @@ def picture(
         state=state_word(queue.messages, number, queue.exists, net, traffic),
         started=record.started,
     )
+
+
+def _held(queue: Queue, workers: list[Node], unacked: Mapping[str, int] | None, now: float) -> int | None:
+    """Unacked messages. The API's 0 is none while a worker has just listed some it has not begun with."""
+    if queue.unacked is None:
+        return None if unacked is None else unacked.get(queue.name, 0)
+    if queue.unacked == 0 and any(node.has_reserved_of(queue.name, now - API_LAG) for node in workers):
+        return None
+    return queue.unacked
 
 
 def _consumers(record: QueueRecord, queue: Queue, workers: list[Node], who: Consumers) -> int | None:

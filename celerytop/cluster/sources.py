@@ -80,8 +80,8 @@ class Sources:
         """The last ones, oldest first."""
         return tuple(self._gaps)
 
-    def reach(self) -> Reach:
-        """What reaches us of the workers."""
+    def reach(self, muted: str | None) -> Reach:
+        """What reaches us of the workers; ``muted`` is why nobody can publish."""
         events, control = self._statuses.get("events"), self._statuses.get("control")
         return Reach(
             events_since=_since(events),
@@ -89,6 +89,7 @@ class Sources:
             control_since=_since(control),
             control_at=control.seen_at if control is not None and control.state == UP else None,
             cut_off_since=self._cut_off_since,
+            muted=muted,
         )
 
     def _gap(self, before: SourceStatus, change: SourceChanged) -> None:

@@ -8,9 +8,11 @@ from celerytop.cluster.fold import EventFolder
 from celerytop.cluster.liveness import Reach
 from celerytop.model.queue import Queue, Unacked
 from celerytop.model.snapshot import Totals
-from celerytop.model.worker import ALIVE, BUSY_SOLO, GONE, Worker
+from celerytop.model.worker import ALIVE, BUSY_SOLO, GONE, UNKNOWN, Worker
 
 _THERE = (ALIVE, BUSY_SOLO)
+_TELLS = 10.0
+"""Seconds of listening below which nothing is said of a minute: one failure in the first second is not 60 a minute."""
 _SETTLED = 3.0
 """Seconds of listening after which no heartbeat means no worker."""
 
@@ -38,12 +40,12 @@ def totals(
     """Add up. What nobody has told is ``None``; while we are cut off the last numbers stand."""
     listening = reach.events_since is not None and now - reach.events_since > _SETTLED
     known = bool(workers) or counted.asked or listening
-    if known and not reach.cut_off():
-        counted.alive = sum(worker.state in _THERE for worker in workers.values())
     there = [worker for worker in workers.values() if worker.state != GONE]
+    if known:
+        counted.alive = _alive(there, counted.alive, reach)
     tell = any(worker.task_events for worker in there)
     since = reach.events_since
-    failed = folder.failed.rate(now, since) if tell and since is not None else None
+    failed = folder.failed.rate(now, since) if tell and since is not None and now - since >= _TELLS else None
     return Totals(
         workers=len(workers) if known else None,
         workers_alive=counted.alive,
@@ -58,6 +60,16 @@ def totals(
     )
 
 
+def _alive(there: list[Worker], before: int | None, reach: Reach) -> int | None:
+    """Workers that are there. While of some nobody can tell, cut off or just back, they count as before."""
+    alive = sum(worker.state in _THERE for worker in there)
+    if all(worker.state != UNKNOWN for worker in there) and (there or not reach.cut_off()):
+        return alive
+    if before is None:
+        return None if reach.cut_off() else alive
+    return max(alive, min(before, len(there))) if there else before
+
+
 def _ready(queues: Mapping[str, Queue], measured: bool) -> int | None:
     ready = _sum(queue.messages for queue in queues.values())
     return 0 if ready is None and measured else ready
@@ -66,8 +78,11 @@ def _ready(queues: Mapping[str, Queue], measured: bool) -> int | None:
 def _unacked(queues: Mapping[str, Queue], unacked: Unacked | None, broker: int | None) -> int | None:
     if unacked is not None:
         return unacked.count
-    found = _sum(queue.unacked for queue in queues.values())
-    return found if found is not None else broker
+    held = [queue.unacked for queue in queues.values() if queue.exists is not False]
+    known = [number for number in held if number is not None]
+    if not held:
+        return broker
+    return sum(known) if len(known) == len(held) else None  # a part of it is no total
 
 
 def _sum(numbers: Iterable[int | None]) -> int | None:

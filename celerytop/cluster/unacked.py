@@ -22,6 +22,8 @@ RECENT = 40.0
 MARGIN = 3.0
 """Seconds by which clocks and whole-second uptimes may be off."""
 PLACES = ("active", "reserved", "scheduled")
+VISIBILITY_TIMEOUT = 3600.0
+"""Of a worker whose settings do not say."""
 
 
 def with_orphans(
@@ -42,9 +44,10 @@ def with_orphans(
         asked: everyone that listens has answered a round that asked all.
         now: our clock.
     """
+    there = [node for node in nodes.values() if states.get(node.nodename) != GONE]
+    unacked = _with_timeout(unacked, there)
     if unacked.count == 0:
         return replace(unacked, orphaned=0, orphaned_by_queue=())
-    there = [node for node in nodes.values() if states.get(node.nodename) != GONE]
     if not asked or not all(_has_told(node, states, now) for node in there):
         return unacked
     claimed = {item.task_id for node in there for listed in node.listed.values() for item in listed.tasks}
@@ -63,6 +66,27 @@ def with_orphans(
     if not number and (doubtful or not unacked.complete):
         return unacked
     return replace(unacked, orphaned=number, orphaned_by_queue=tuple(orphans.most_common()))
+
+
+def _with_timeout(unacked: Unacked, nodes: list[Node]) -> Unacked:
+    """With the limit of workers that have told theirs: any of them takes back what is older than its own."""
+    told = [node.visibility_timeout or VISIBILITY_TIMEOUT for node in nodes if node.settings is not None]
+    return replace(unacked, visibility_timeout=min(told)) if told else unacked
+
+
+def enrich(task: Task, message: Message) -> Task:
+    """The task with what only its message tells: family and retries of what began before we looked."""
+    if task.root_id is not None or message.root_id is None or task.finished_at is not None:
+        return task
+    return replace(
+        task,
+        root_id=message.root_id,
+        # the message of a retry names itself as its parent
+        parent_id=message.parent_id if message.parent_id != task.task_id else None,
+        retries=message.retries if task.retries is None else task.retries,
+        expires_at=message.expires_at if task.expires_at is None else task.expires_at,
+        sender=task.sender or message.origin,
+    )
 
 
 def _orphaned(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from celerytop.cluster.clocks import Clocks, skew
 from celerytop.cluster.liveness import FRESH, Reach, Signs, judge
 from celerytop.cluster.node import Node
 from celerytop.model.event import WorkerEvent, WorkerOffline
+from celerytop.model.host import Process
 from celerytop.model.observation import (
     Conf,
     Pong,
@@ -44,8 +45,8 @@ class Workers:
         self.others = 0
         """Of these, who answers and is no worker: beat."""
         self._clocks = clocks
-        self._strangers = 0
-        """Listeners that never answer and are no workers we know: other monitors, beat."""
+        self.strangers = 0
+        """Listeners that never answer and are no workers we know."""
 
     def node(self, nodename: str, at: float) -> Node | None:
         """The node of this name, known from now on; ``None`` when there are too many."""
@@ -131,13 +132,27 @@ class Workers:
         """Who of the mute still listens, where the broker (Redis) tells a number only."""
         unanswered = listening - sum(isinstance(reply, Pong) for reply in round_.replies)
         if not mute:
-            self._strangers = max(0, unanswered)
-        elif unanswered - self._strangers >= len(mute):
+            self.strangers = max(0, unanswered)
+        elif unanswered - self.strangers >= len(mute):
             for node in mute:
                 node.present_at, node.absent_at = round_.at, None
-        elif unanswered <= self._strangers:
+        elif unanswered <= self.strangers:
             for node in mute:
                 node.present_at, node.absent_at = None, round_.at
+
+    def adopt(self, processes: Sequence[Process], at: float) -> None:
+        """Take in workers known by their process alone: busy solo ones, or frozen, since before we began to look.
+
+        Not when there are more of them than listeners that do not answer: then nobody knows which these are.
+        """
+        if len(processes) > self.strangers:
+            return
+        for process in processes:
+            node = self.node(process.nodename, at) if process.nodename is not None else None
+            if node is not None:
+                node.sight(process.pid, at)
+                node.missed = 1
+                self.strangers -= 1
 
     def forget(self, now: float) -> list[Node]:
         """Drop who has been gone, or without any sign, for an hour."""
@@ -287,7 +302,7 @@ def _revoked(node: Node, reply: RevokedIds, at: float) -> None:
 
 
 def _conf(node: Node, reply: Conf, at: float) -> None:
-    node.settings = reply.settings
+    node.settings, node.visibility_timeout = reply.settings, reply.visibility_timeout
 
 
 def _refused(node: Node, reply: RefusedReply, at: float) -> None:

@@ -19,6 +19,7 @@ from celerytop.columns.column import (
     sort_key,
     table_width,
 )
+from celerytop.columns.losses import last_bad, losses
 from celerytop.columns.processes import PROCESSES, process_tone
 from celerytop.columns.queues import QUEUES, queue_tone
 from celerytop.columns.tasks import TASKS, task_tone
@@ -58,6 +59,8 @@ __all__ = [
     "Look",
     "fit",
     "heading",
+    "last_bad",
+    "losses",
     "mark",
     "process_tone",
     "queue_tone",

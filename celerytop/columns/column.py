@@ -38,6 +38,7 @@ class Look(msgspec.Struct, frozen=True):
 
 
 Value = Callable[[Any, Snapshot], object]
+Values = Callable[[Sequence[Any], Snapshot], Sequence[Any]]
 Text = Callable[[Any, Snapshot, Look], str]
 Tone = Callable[[Any, Snapshot], str]
 
@@ -68,10 +69,14 @@ class Column(msgspec.Struct, frozen=True, eq=False):
     """Takes room that is left."""
     most: int = 0
     """Widest a flexible column gets; 0 is no limit."""
+    weight: int = 1
+    """How much of that room, measured by the others."""
     optional: bool = False
     """Hidden unless chosen."""
     wider: Column | None = None
     """The same with more to show, when there is room for it."""
+    values: Values | None = None
+    """``value`` of many rows in one go, where sorting a hundred thousand by it would take too long otherwise."""
 
 
 class Cell(msgspec.Struct, frozen=True):
@@ -115,8 +120,8 @@ def _share(widths: list[tuple[Column, int]], width: int) -> tuple[tuple[Column, 
         takers = [i for i, (column, cells) in enumerate(widths) if _can_grow(column, cells)]
         if not takers:
             break
-        # The narrowest takes first, so that they grow evenly.
-        taker = min(takers, key=lambda i: widths[i][1] - widths[i][0].width)
+        # The one that has got least takes first, so that they grow evenly.
+        taker = min(takers, key=lambda i: (widths[i][1] - widths[i][0].width) / widths[i][0].weight)
         widths[taker] = (widths[taker][0], widths[taker][1] + 1)
         left -= 1
     return tuple(_cut_right(widths, width) if left < 0 else widths)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from celerytop import format as fmt
 from celerytop.columns.column import Column, Look, or_none, share_of
 from celerytop.model.secret import mask_args
@@ -23,6 +25,25 @@ def ratio(task: Task, snapshot: Snapshot) -> float | None:
     if kind is None or kind.runtime.count < ENOUGH:
         return None
     return share_of(task.ran(snapshot.at), kind.runtime.p95)
+
+
+def _ratios(tasks: Sequence[Task], snapshot: Snapshot) -> list[float | None]:
+    """``ratio`` of many; most are over, and their time is written down."""
+    usual: dict[str | None, float | None] = {
+        name: kind.runtime.p95 for name, kind in snapshot.types.items() if kind.runtime.count >= ENOUGH
+    }
+    p95, at = usual.get, snapshot.at
+    return [share_of(task.runtime if task.runtime is not None else task.ran(at), p95(task.name)) for task in tasks]
+
+
+def _runtimes(tasks: Sequence[Task], snapshot: Snapshot) -> list[float | None]:
+    at = snapshot.at
+    return [task.runtime if task.runtime is not None else task.ran(at) for task in tasks]
+
+
+def _ages(tasks: Sequence[Task], snapshot: Snapshot) -> list[float | None]:
+    at = snapshot.at
+    return [max(0.0, at - task.updated_at) if task.updated_at else None for task in tasks]
 
 
 def task_tone(task: Task, snapshot: Snapshot) -> str:
@@ -138,7 +159,7 @@ TASKS: tuple[Column, ...] = (
     Column("id", "ID", 8, "left", lambda t, s: t.task_id, lambda t, s, k: t.task_id[:8],
            "first eight characters of its id"),
     Column("task", "TASK", 11, "left", lambda t, s: t.name, lambda t, s, k: _text(t.name),
-           "name of its type", flexible=True, most=40),
+           "name of its type", flexible=True, most=40, weight=2),
     Column("state", "STATE", 8, "left", lambda t, s: _ORDER.index(t.state) if t.state in _ORDER else None,
            lambda t, s, k: t.state, "Celery's state", tone=state_tone),
     Column("place", "PLACE", 9, "left", lambda t, s: _where(t), lambda t, s, k: _where(t) or fmt.NONE,
@@ -148,11 +169,11 @@ TASKS: tuple[Column, ...] = (
     Column("pid", "PID", 7, "right", lambda t, s: t.worker_pid, lambda t, s, k: _pid(t),
            "pool process that runs it", drop=50),
     Column("runtime", "RUNTIME", 8, "right", lambda t, s: t.ran(s.at), lambda t, s, k: runtime_text(t, s),
-           "how long it ran, or has been running", tone=slow_tone),
+           "how long it ran, or has been running", tone=slow_tone, values=_runtimes),
     Column("usual", "P50 / P95", 13, "right", _usual_p95, _usual,
            "usual running time of its type", tone=lambda t, s: "dim", drop=70),
     Column("ratio", "RATIO", 7, "right", ratio, lambda t, s, k: times_text(ratio(t, s)),
-           "RUNTIME by P95 of its type; - below 20 finished runs", tone=slow_tone),
+           "RUNTIME by P95 of its type; - below 20 finished runs", tone=slow_tone, values=_ratios),
     Column("retries", "RETRY", 5, "right", lambda t, s: t.retries, lambda t, s, k: fmt.count(t.retries),
            "times it was retried", tone=lambda t, s: "warn" if t.retries else "", drop=30),
     Column("queue", "QUEUE", 12, "left", lambda t, s: t.queue, lambda t, s, k: _text(t.queue),
@@ -163,7 +184,7 @@ TASKS: tuple[Column, ...] = (
            lambda t, s, k: fmt.clock(t.received_at, k.utc), "when a worker took it", drop=93, optional=True),
     Column("age", "AGE", 6, "right", lambda t, s: _age(t.updated_at or None, s),
            lambda t, s, k: fmt.duration(_age(t.updated_at or None, s)),
-           "since the last news of it", drop=94, optional=True),
+           "since the last news of it", drop=94, optional=True, values=_ages),
     Column("eta", "ETA", 9, "right", lambda t, s: t.eta_at, _eta,
            "when it may start", drop=95, optional=True),
     Column("priority", "PRIO", 4, "right", lambda t, s: t.priority,
@@ -177,7 +198,7 @@ TASKS: tuple[Column, ...] = (
     Column("exception", "EXCEPTION", 20, "left", lambda t, s: t.exception, _exception,
            "what it raised", tone=lambda t, s: "bad" if t.exception else "", drop=100,
            flexible=True, optional=True),
-    Column("args", "ARGS", 10, "left", lambda t, s: t.args,
+    Column("args", "ARGS", 16, "left", lambda t, s: t.args,
            lambda t, s, k: call_text(t.args, t.kwargs, t.task_id, k),
            "arguments, what looks like a secret masked", drop=101, flexible=True),
 )

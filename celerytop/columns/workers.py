@@ -36,7 +36,8 @@ _TONES = {
     states.GONE: "failed",
     states.UNKNOWN: "unknown",
 }
-_ORDER = (states.ALIVE, states.BUSY_SOLO, states.UNKNOWN, states.GONE, states.SILENT, states.FROZEN)
+_ORDER = (states.ALIVE, "clock", states.BUSY_SOLO, states.UNKNOWN, states.GONE, states.SILENT, "twice", states.FROZEN)
+"""From well to ill."""
 
 
 @lru_cache(maxsize=1)
@@ -114,6 +115,30 @@ def state_word(worker: Worker) -> str:
     return "no -E" if worker.task_events is False else "ok"
 
 
+def severity(worker: Worker, snapshot: Snapshot) -> int | None:
+    """How ill it is, to sort by; what is read first in STATE counts."""
+    state = worker.state
+    if len(worker.pids) > 1 and state != states.GONE:
+        state = "twice"
+    elif state == states.ALIVE and worker.skew is not None:
+        state = "clock"
+    return _ORDER.index(state) if state in _ORDER else None
+
+
+def why_of(worker: Worker) -> str:
+    """What its state was concluded from, and what else is wrong with it."""
+    parts = [worker.why] if worker.why else []
+    if len(worker.pids) > 1:
+        parts.append(f"{len(worker.pids)} processes use this name: pid {_numbers(worker)}")
+    if worker.skew is not None:
+        parts.append(f"its clock is {fmt.duration(abs(worker.skew))} {'ahead' if worker.skew > 0 else 'behind'}")
+    return "; ".join(parts)
+
+
+def _why(worker: Worker, snapshot: Snapshot, look: Look) -> str:
+    return why_of(worker) if worker_tone(worker, snapshot) else ""
+
+
 def _tone(worker: Worker, snapshot: Snapshot) -> str:
     tone = worker_tone(worker, snapshot)
     return {"unknown": "dim", "failed": "bad"}.get(tone, tone)
@@ -162,14 +187,18 @@ def _queues(worker: Worker, snapshot: Snapshot, look: Look) -> str:
     return ",".join(queue.name for queue in worker.queues) or fmt.NONE
 
 
-def _pids(worker: Worker, snapshot: Snapshot, look: Look) -> str:
+def _numbers(worker: Worker) -> str:
     return "+".join(str(pid) for pid in worker.pids or (worker.pid,) if pid is not None) or fmt.UNKNOWN
+
+
+def _pids(worker: Worker, snapshot: Snapshot, look: Look) -> str:
+    return _numbers(worker)
 
 
 # fmt: off
 WORKERS: tuple[Column, ...] = (
-    Column("worker", "WORKER", 14, "left", lambda w, s: w.nodename, lambda w, s, k: w.nodename,
-           "node name", tone=_tone, flexible=True, most=48),
+    Column("worker", "WORKER", 18, "left", lambda w, s: w.nodename, lambda w, s, k: w.nodename,
+           "node name", tone=_tone, flexible=True, most=48, weight=2),
     Column("pid", "PID", 7, "right", lambda w, s: w.pid, _pids,
            "main process", drop=70, optional=True),
     Column("pool", "POOL", 4, "left", lambda w, s: w.pool,
@@ -207,10 +236,10 @@ WORKERS: tuple[Column, ...] = (
            lambda w, s, k: w.software or fmt.UNKNOWN, "what it says it is", drop=75, optional=True),
     Column("queues", "QUEUES", 8, "left", lambda w, s: None if w.queues is None else len(w.queues), _queues,
            "queues it consumes", drop=40, flexible=True, most=40),
-    Column("state", "STATE", 9, "left",
-           lambda w, s: _ORDER.index(w.state) if w.state in _ORDER else None,
-           lambda w, s, k: state_word(w),
+    Column("state", "STATE", 9, "left", severity, lambda w, s, k: state_word(w),
            "ok, SILENT, BUSY SOLO, FROZEN, GONE, TWO NAMES, CLK (clock off), no -E (no task events)",
            tone=_tone),
+    Column("why", "WHY", 20, "left", lambda w, s: w.why, _why,
+           "what is wrong with it, and from what that was concluded", tone=_tone, drop=60, flexible=True, weight=3),
 )
 # fmt: on

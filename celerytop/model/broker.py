@@ -27,6 +27,8 @@ class BrokerClient(msgspec.Struct, frozen=True, gc=False):
     pid: int | None = None
     own: bool = False
     """This program."""
+    db: int | None = None
+    """Redis: the database it has selected."""
 
 
 class KeyClass(msgspec.Struct, frozen=True, gc=False):
@@ -173,8 +175,11 @@ class RabbitBroker(msgspec.Struct, frozen=True, eq=False, tag="rabbitmq", tag_fi
     clients: int | None = None
     channels: int | None = None
     messages: int | None = None
+    """In all listed queues of this vhost, unacked ones included; up to six seconds old."""
     unacked: int | None = None
+    """Of these, delivered and not acknowledged."""
     publish_rate: float | None = None
+    """Messages a second, all vhosts that this user may see."""
     deliver_rate: float | None = None
     delayed: int | None = None
     """Messages in all ``celery_delayed_*`` queues (native delayed delivery)."""

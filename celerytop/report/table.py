@@ -52,6 +52,9 @@ def _header(snapshot: Snapshot) -> Iterator[str]:
     for source in snapshot.sources:
         if source.state != UP:
             yield f"! {source.name} {source.state}: {source.error or 'no answer yet'}"
+    yield from (f"- {sentence}" for sentence in columns.losses(snapshot))
+    if snapshot.bad_events:
+        yield f"- the last bad event: {columns.last_bad(snapshot.bad_events[-1], snapshot.at)}"
     yield from (f"- {note}" for note in snapshot.notes)
 
 

@@ -100,11 +100,12 @@ class Request(msgspec.Struct, frozen=True):
 class _Open:
     """One request that is under way."""
 
-    __slots__ = ("listening", "missing", "request", "tally")
+    __slots__ = ("answered", "listening", "missing", "request", "tally")
 
     def __init__(self, request: Request, awaited: frozenset[str]) -> None:
         self.request = request
         self.missing = set(awaited if request.destination is None else request.destination)
+        self.answered: set[str] = set()
         self.tally = 0
         self.listening: int | None = None
 
@@ -140,7 +141,7 @@ class Round:
         for under_way in self._open.values():
             if under_way.request.destination is None:
                 under_way.missing.update(present)
-            under_way.missing.difference_update(absent)
+            under_way.missing.difference_update(absent, under_way.answered)
 
     @property
     def expected(self) -> int | None:
@@ -165,6 +166,7 @@ class Round:
         for reply in decode_reply(method, body, content_type, self._last - self._began):
             self.replies.append(reply)
             under_way.missing.discard(reply.nodename)
+            under_way.answered.add(reply.nodename)
             if len(body) > HEAVY:
                 self.heavy.append((method, reply.nodename))
 

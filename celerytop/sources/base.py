@@ -47,6 +47,10 @@ class Source(Protocol):
         """
         ...
 
+    def hang_up(self) -> None:
+        """Make a waiting ``observe`` end soon, by an error if need be. Called from another thread; never raises."""
+        ...
+
 
 class Probe(Protocol):
     """A question, asked again and again. Probes that share a connection share a ``Lane``."""

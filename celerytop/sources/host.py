@@ -27,6 +27,8 @@ from celerytop.sources.worker_process import MAIN, Main, Member, find_mains, mem
 
 SCAN_EVERY = 10.0
 """Seconds between two looks through all processes of the machine."""
+BEGINNING = 15.0
+"""Seconds in which connections are looked at whatever is on screen: they tell which mute workers use this broker."""
 SOCKETS_EVERY = 10.0
 """Seconds between two looks at who holds which connection."""
 COMMAND_LIMIT = 400
@@ -86,6 +88,7 @@ class HostProbe:
         self._machine: tuple[float, float] | None = None
         self._denied = 0
         self._broker_page = False
+        self._began = clock()
         self._sockets: Mapping[int, tuple[str, ...]] = {}
         self._sockets_at = float("-inf")
 
@@ -163,8 +166,8 @@ class HostProbe:
         return found
 
     def _with_sockets(self, processes: tuple[Process, ...], clock: float) -> tuple[Process, ...]:
-        """Add the processes' ends of connections, while the page is open that shows the broker's clients."""
-        if not self._broker_page:
+        """Add the processes' ends of connections: at first, and while the broker's clients are on screen."""
+        if not self._broker_page and clock - self._began > BEGINNING:
             return processes
         if clock - self._sockets_at >= SOCKETS_EVERY:
             self._sockets_at = clock

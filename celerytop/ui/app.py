@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar
@@ -15,8 +14,8 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 
 from celerytop import columns as col
+from celerytop.errors import crash_text
 from celerytop.model.command import Command, RetryNow, SetInterval
-from celerytop.model.secret import redact_url
 from celerytop.model.snapshot import Snapshot
 from celerytop.model.text import clean
 from celerytop.ui.driver import TopDriver
@@ -85,6 +84,7 @@ class CelerytopApp(App[None]):
         utc: bool = False,
         no_color: bool = False,
         page: str = "queues",
+        filter: str = "",
     ) -> None:
         self.look = Look(theme, ascii)
         super().__init__(driver_class=TopDriver, ansi_color=True)
@@ -103,10 +103,12 @@ class CelerytopApp(App[None]):
         self.crash: str | None = None
         """One short text about a bug that ended the program."""
         self.unmasked: frozenset[str] = frozenset()
-        self.main = Main(page)
+        self.main = Main(page, filter)
         self._moved_at = float("-inf")
         self._heard = 0.0
         self._unsubscribe: Callable[[], None] = _nothing
+        self.shown_first: Callable[[], None] = _nothing
+        """Called once the first screen is there."""
         for theme_ in themes():
             self.register_theme(theme_)
         self.theme = self.look.theme
@@ -132,6 +134,7 @@ class CelerytopApp(App[None]):
         """All that lives as long as the program need not be looked at by the collector."""
         gc.collect()
         gc.freeze()
+        self.shown_first()
 
     def _resumed(self, _: object) -> None:
         """After Ctrl-Z the terminal shows what the shell has written."""
@@ -234,6 +237,8 @@ class CelerytopApp(App[None]):
         if text:
             self.copy_to_clipboard(clean(text))
             self.say(f"copied {clean(text, 60)}")
+        else:
+            self.say("nothing to copy on this line")
 
     def redraw(self) -> None:
         """Draw everything anew: another theme, other times."""
@@ -307,16 +312,3 @@ class CelerytopApp(App[None]):
         """Something else has written on this terminal."""
         self.redraw()
         self.screen.refresh(layout=True)
-
-
-def crash_text(error: BaseException) -> str:
-    """A bug in a few lines: what and where, no data but the message, no secret."""
-    trace = error.__traceback__
-    where = "?"
-    while trace is not None:
-        name = trace.tb_frame.f_code.co_filename
-        if "celerytop" in name:
-            where = f"{name.rpartition('celerytop' + os.sep)[2]}:{trace.tb_lineno}"
-        trace = trace.tb_next
-    what = clean(redact_url(f"{type(error).__name__}: {error}"), 200)
-    return f"celerytop has a bug and stopped: {what} ({where}).\nIt has changed nothing in the cluster."

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
+from celerytop.columns.queues import FEW
 from celerytop.format import count, duration
 from celerytop.model import worker as states
 from celerytop.model.observation import DOWN, STARTING, UP
@@ -13,6 +14,8 @@ from celerytop.model.snapshot import Snapshot, SourceStatus
 
 OLD = 8.0
 """Seconds without news after which a source is called stale."""
+_MANY = 3
+"""Beyond so many of one kind they are counted, so that they do not hide another kind."""
 _RANK = {"bad": 0, "warn": 1, "note": 2, "dim": 3}
 _PAGE_OF = {"broker": "5", "management": "5", "queues": "1", "control": "2", "events": "3", "host": "6"}
 
@@ -24,6 +27,8 @@ class News(msgspec.Struct, frozen=True):
     text: str
     page: str = ""
     """Key of the page that shows more."""
+    more: str = ""
+    """Said after it where there is room."""
 
 
 class Freshness(msgspec.Struct, frozen=True):
@@ -64,7 +69,8 @@ def news(snapshot: Snapshot) -> list[News]:
 
 
 def _sources(snapshot: Snapshot) -> Iterator[News]:
-    if snapshot.sources and all(status.seen_at is None and status.state == STARTING for status in snapshot.sources):
+    remote = [status for status in snapshot.sources if status.name != "host"]
+    if remote and all(status.seen_at is None and status.state == STARTING for status in remote):
         found = f", {snapshot.cluster.found_by}" if snapshot.cluster.found_by else ""
         yield News("note", f"connecting to {snapshot.cluster.url}{found}")
     said: set[str] = set()
@@ -73,13 +79,13 @@ def _sources(snapshot: Snapshot) -> Iterator[News]:
             continue
         said.add(status.error or "")
         wait = (
-            f" Try {status.attempts + 1} in {duration(max(0.0, status.retry_at - snapshot.at))}."
+            f"Try {status.attempts + 1} in {duration(max(0.0, status.retry_at - snapshot.at))}."
             if status.retry_at
             else ""
         )
         tone = "bad" if status.name in ("events", "queues", "control") else "warn"
-        sentence = status.error or f"{status.name} does not answer."
-        yield News(tone, sentence + wait, "5" if snapshot.cut_off() else _PAGE_OF.get(status.name, ""))
+        sentence = (status.error or f"{status.name} does not answer").rstrip(".") + "."
+        yield News(tone, sentence, "5" if snapshot.cut_off() else _PAGE_OF.get(status.name, ""), wait)
 
 
 def _broker(snapshot: Snapshot) -> Iterator[News]:
@@ -100,21 +106,34 @@ def _broker(snapshot: Snapshot) -> Iterator[News]:
 
 
 def _queues(snapshot: Snapshot) -> Iterator[News]:
-    for queue in snapshot.queues.values():
-        if queue.messages and queue.consumers == 0:
-            yield News("bad", f"{queue.name}: no consumer, {count(queue.messages)} ready", "1")
-        elif queue.state == "growing" and queue.messages:
-            yield News("warn", f"{queue.name}: grows, {count(queue.messages)} ready", "1")
+    longest = sorted(snapshot.queues.values(), key=lambda queue: -(queue.messages or 0))
+    alone = [queue for queue in longest if queue.messages and queue.consumers == 0]
+    growing = [
+        queue for queue in longest if queue.state == "growing" and queue.consumers != 0 and (queue.messages or 0) >= FEW
+    ]
+    for tone, queues, one, many in (
+        ("bad", alone, "no consumer", "have no consumer"),
+        ("warn", growing, "grows", "grow"),
+    ):
+        if len(queues) > _MANY:
+            longest_one = f"{count(queues[0].messages)} ready in {queues[0].name}"
+            yield News(tone, f"{len(queues)} queues {many}, {longest_one}", "1")
+            continue
+        for queue in queues:
+            yield News(tone, f"{queue.name}: {one}, {count(queue.messages)} ready", "1")
 
 
 def _workers(snapshot: Snapshot) -> Iterator[News]:
+    for state, tone in ((states.FROZEN, "bad"), (states.SILENT, "bad"), (states.GONE, "warn")):
+        here = [worker for worker in snapshot.workers.values() if worker.state == state]
+        if len(here) > _MANY:
+            yield News(tone, f"{len(here)} workers {state}: {here[0].nodename} and others", "2")
+            continue
+        for worker in here:
+            since = f" {duration(snapshot.at - worker.seen_at)}" if worker.seen_at is not None else ""
+            yield News(tone, f"{worker.nodename}: {state}{since}", "2")
     for worker in snapshot.workers.values():
-        since = f" {duration(snapshot.at - worker.seen_at)}" if worker.seen_at is not None else ""
-        if worker.state in (states.FROZEN, states.SILENT):
-            yield News("bad", f"{worker.nodename}: {worker.state}{since}", "2")
-        elif worker.state == states.GONE:
-            yield News("warn", f"{worker.nodename}: gone{since}", "2")
-        elif len(worker.pids) > 1:
+        if len(worker.pids) > 1 and worker.state != states.GONE:
             yield News("bad", f"{worker.nodename}: {len(worker.pids)} processes use this name", "2")
 
 
@@ -124,13 +143,14 @@ def _losses(snapshot: Snapshot) -> Iterator[News]:
         gap = snapshot.gaps[-1]
         length = "goes on" if gap.until_at is None else duration(gap.until_at - gap.since_at)
         yield News("warn" if gap.until_at is None else "note", f"gap in events: {length}, {gap.reason}", "3")
-    for number, words in (
-        (losses.dropped, "events dropped"),
-        (losses.bad, "bad events"),
-        (losses.forgotten, "tasks forgotten"),
-        (losses.capped_replies, "replies cut"),
+    last = f" (last: {snapshot.bad_events[-1].reason})" if snapshot.bad_events else ""
+    for number, tone, one, many in (
+        (losses.dropped, "warn", "event dropped", "events dropped"),
+        (losses.bad, "note", f"bad event{last}", f"bad events{last}"),
+        (losses.forgotten, "note", "task forgotten", "tasks forgotten"),
+        (losses.capped_replies, "note", "reply cut", "replies cut"),
     ):
         if number:
-            yield News("warn" if words == "events dropped" else "note", f"{count(number)} {words}")
+            yield News(tone, f"{count(number)} {one if number == 1 else many}", "5")
     for note in snapshot.notes:
         yield News("dim", note)

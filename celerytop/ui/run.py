@@ -9,20 +9,22 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from celerytop.ui.app import CelerytopApp, crash_text
+from celerytop.errors import CRASHED, crash_text
+from celerytop.ui.app import CelerytopApp
 from celerytop.ui.driver import TopDriver
 from celerytop.ui.feed import Feed
 from celerytop.ui.terminal import Settings, check_terminal
 
-ENDS = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+ENDS = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGINT)
 """Signals that end the program; by default they would leave the alternate screen and the mouse on."""
-CRASHED = 70
 _GIVE_UP = 0.4
 """Seconds until a terminal that takes no bytes is left alone."""
 
 
-def run_app(feed: Feed, settings: Settings | None = None) -> int:
+def run_app(feed: Feed, settings: Settings | None = None, begin: Callable[[], None] | None = None) -> int:
     """Show the screen until somebody leaves it; the exit code: 0, 128 + signal, 70 after a bug.
+
+    ``begin`` is called once the first screen is there: it need not wait for what the feed must import to look.
 
     Raises:
         TerminalError: the terminal cannot show a full screen.
@@ -40,7 +42,10 @@ def run_app(feed: Feed, settings: Settings | None = None) -> int:
         utc=chosen.utc,
         no_color=terminal.no_color,
         page=chosen.page,
+        filter=chosen.filter,
     )
+    if begin is not None:
+        app.shown_first = begin
     with _signals(app):
         try:
             app.run(mouse=mouse)

@@ -38,6 +38,8 @@ class Settings(msgspec.Struct, frozen=True):
     utc: bool = False
     page: str = "queues"
     """The first page."""
+    filter: str = ""
+    """What that page shows at first; the words of ``celerytop.select``."""
 
 
 class Terminal(msgspec.Struct, frozen=True):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from celerytop.model.broker import KeyWalk, RabbitBroker, RabbitNode, RedisBroker
+from celerytop.cluster.notes import UNSEEN
+from celerytop.model.broker import BrokerClient, KeyWalk, RabbitBroker, RabbitNode, RedisBroker
 from celerytop.model.event import BadEvent, TaskReceived, TaskSent, TaskStarted, TaskSucceeded, WorkerOffline
 from celerytop.model.host import Process
 from celerytop.model.observation import (
@@ -195,7 +196,7 @@ def test_totals_are_not_known_until_somebody_tells() -> None:
     assert set(msgspec.structs.asdict(nothing).values()) == {None}
     fed.beats(1, 5)
     fed.tells_all(5, active=(InspectedTask("a", time_start=T0),))
-    fed.queues(5, Queue("celery", messages=7, unacked=2), Queue("other", messages=1))
+    fed.queues(5, Queue("celery", messages=7, unacked=2), Queue("other", messages=1, unacked=0))
     told = fed.at(6).totals
     assert (told.workers, told.workers_alive, told.slots, told.slots_busy) == (1, 1, 4, 1)
     assert (told.ready, told.unacked) == (8, 2)
@@ -252,6 +253,28 @@ def test_a_denied_control_is_noted() -> None:
     fed = Fed()
     fed.cluster.apply(SourceChanged(T0 + 1, "control", DOWN, "Redis refuses PUBLISH: needs +publish."))
     assert fed.at(2).notes == ("workers cannot be asked: Redis refuses PUBLISH: needs +publish.",)
+    fed.cluster.apply(SourceChanged(T0 + 3, "control", DOWN, "user mon has no right: workers cannot be asked"))
+    assert fed.at(4).notes == ("user mon has no right: workers cannot be asked",), "said once"
+
+
+def test_queues_that_only_the_management_api_would_name_are_a_blind_spot() -> None:
+    fed = Fed(sources=("events", "control", "queues", "broker", "management"))
+    assert fed.at(1).notes == ()
+    fed.cluster.apply(SourceChanged(T0 + 1, "management", DOWN, "management API: nobody listens"))
+    assert fed.at(2).notes == (UNSEEN,)
+    fed.cluster.apply(SourceChanged(T0 + 3, "queues", DOWN, "RabbitMQ is frozen"))
+    assert fed.at(4).notes == (), "nothing is seen at all, and the sources say so"
+
+
+def test_every_connection_of_a_process_is_named() -> None:
+    fed = Fed()
+    fed.beats(0, 4)
+    fed.host(5, main_process(sockets=("10.0.0.5:1", "10.0.0.5:2")))
+    clients = (BrokerClient("10.0.0.5:1"), BrokerClient("10.0.0.5:2"), BrokerClient("10.0.0.6:1", worker="x@h"))
+    fed.cluster.apply(BrokerMeasured(T0 + 5, RabbitBroker(T0 + 5, client_list=clients)))
+    broker = fed.at(6).broker
+    assert broker is not None and broker.client_list is not None
+    assert [(one.worker, one.pid) for one in broker.client_list] == [(W, 100), (W, 100), ("x@h", None)]
 
 
 def test_a_snapshot_never_changes_after_and_can_be_written_as_json() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
+from msgspec.structs import replace
 
 from celerytop.model.event import TaskReceived, TaskSent, WorkerOffline
 from celerytop.model.observation import DOWN, Conf, InspectedTask, Pong, QueuesConsumed, SourceChanged
@@ -33,6 +34,20 @@ def test_management_adds_what_amqp_cannot_tell_and_replaces_nothing() -> None:
     assert set(queue.known_by) == {"settings", "management"}
     lengths(fed, "q", 6, start=150, exists=True)
     assert fed.at(150).queues["q"].unacked is None, "the management API is silent for minutes: its word is old"
+
+
+def test_an_api_that_has_not_counted_yet_is_not_believed_its_zero() -> None:
+    fed = Fed()
+    fed.queues(1, Queue("celery", messages=0, consumers=1, exists=True), Queue("other", messages=0, exists=True))
+    fed.queues(2, *(Queue(name, unacked=0, known_by=("management",)) for name in ("celery", "other")))
+    fed.tells_all(3, reserved=(InspectedTask("a", queue="celery", acknowledged=False),))
+    seen = fed.at(4)
+    assert (seen.queues["celery"].unacked, seen.queues["other"].unacked) == (None, 0)
+    assert seen.totals.unacked is None, "a part of it is no total"
+    fed.queues(5, Queue("celery", unacked=3, known_by=("management",)))
+    assert (fed.at(5).queues["celery"].unacked, fed.at(5).totals.unacked) == (3, 3)
+    fed.queues(18, Queue("celery", unacked=0, known_by=("management",)))
+    assert fed.at(18).queues["celery"].unacked == 0, "it has had the time to count"
 
 
 def test_consumers_are_counted_from_active_queues_and_nobody_only_when_all_have_told() -> None:
@@ -242,6 +257,31 @@ def test_orphans_are_counted_once_every_worker_has_told() -> None:
     assert (unacked.orphaned, unacked.orphaned_by_queue) == (1, (("celery", 1),))
     fed.beat(22, "w2@h")
     assert fed.at(22).unacked.orphaned is None, "the new one may hold it"  # type: ignore[union-attr]
+
+
+def test_the_visibility_timeout_is_what_the_workers_say() -> None:
+    fed = Fed()
+    fed.beats(0, 20)
+    fed.queues(20, unacked=replace(held(message("a")), visibility_timeout=3600.0))
+    assert fed.at(20).unacked.visibility_timeout == 3600.0  # type: ignore[union-attr]
+    fed.answers(21, Conf("w1@h", {}, 7200.0), asked=("conf",))
+    assert fed.at(21).unacked.visibility_timeout == 7200.0  # type: ignore[union-attr]
+    fed.beat(22, "w2@h")
+    fed.answers(22, Conf("w2@h", {}), asked=("conf",))
+    assert fed.at(22).unacked.visibility_timeout == 3600.0, "Celery's default"  # type: ignore[union-attr]
+
+
+def test_a_message_tells_the_family_of_a_task_that_began_before_we_looked() -> None:
+    fed = Fed()
+    fed.tells_all(20, reserved=(InspectedTask("b"), InspectedTask("r")))
+    child = Message(task_id="b", root_id="a", parent_id="a", retries=0, reserved_at=T0)
+    retried = Message(task_id="r", root_id="r", parent_id="r", retries=2, reserved_at=T0)
+    fed.queues(21, unacked=held(child, retried, message("not known")))
+    tasks, children = fed.at(21).tasks, fed.at(21).children
+    assert (tasks["b"].root_id, tasks["b"].parent_id) == ("a", "a")
+    assert (tasks["r"].root_id, tasks["r"].parent_id, tasks["r"].retries) == ("r", None, 2)
+    assert children == {"a": ("b",)}
+    assert set(tasks) == {"b", "r"}
 
 
 def test_what_a_rate_limit_holds_back_is_no_orphan() -> None:

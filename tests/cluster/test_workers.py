@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from celerytop.model.broker import RabbitBroker
 from celerytop.model.event import TaskStarted, WorkerHeartbeat, WorkerOffline, WorkerOnline
-from celerytop.model.observation import DOWN, UP, InspectedTask, Pong, SourceChanged, StatsReply
+from celerytop.model.observation import DOWN, UP, BrokerMeasured, InspectedTask, Pong, SourceChanged, StatsReply
 from celerytop.model.snapshot import Snapshot
 from celerytop.model.worker import Worker
 from tests.cluster.feeding import T0, Fed, fail, main_process, run
@@ -60,12 +61,33 @@ def test_cut_off_is_never_silent_nor_gone_and_keeps_the_last_numbers() -> None:
 def test_just_reconnected_nobody_is_silent_yet() -> None:
     fed = Fed()
     fed.beats(0, 10)
+    assert fed.at(10).totals.workers_alive == 1
     for name in ("events", "control"):
         fed.cluster.apply(SourceChanged(T0 + 12, name, DOWN, "gone"))
         fed.cluster.apply(SourceChanged(T0 + 60, name, UP))
-    assert worker(fed.at(62)).state == "unknown"
+    back = fed.at(62)
+    assert worker(back).state == "unknown"
+    assert back.totals.workers_alive == 1, "nobody has had the time to show himself"
     fed.beat(63)
     assert worker(fed.at(64)).state == "alive"
+    assert worker(fed.at(90)).state == "silent"
+    assert fed.at(90).totals.workers_alive == 0
+
+
+@pytest.mark.parametrize("facts", [{"blocked": "low on memory"}, {"alarms": ("memory on rabbit@a",)}])
+def test_while_nobody_can_publish_nobody_is_silent(facts: dict[str, object]) -> None:
+    fed = Fed()
+    fed.beats(0, 20)
+    fed.tells_all(20)
+    fed.cluster.apply(SourceChanged(T0 + 21, "control", DOWN, "memory alarm: RabbitMQ blocks publishers"))
+    fed.cluster.apply(BrokerMeasured(T0 + 21, RabbitBroker(T0 + 21, **facts)))  # type: ignore[arg-type]
+    assert worker(fed.at(22)).state == "alive", "its heartbeat is fresh"
+    muted = fed.at(60)
+    assert worker(muted).state == "unknown"
+    assert "memory" in (worker(muted).why or "") and "cannot get through" in (worker(muted).why or "")
+    assert (muted.totals.workers, muted.totals.workers_alive) == (1, 1)
+    fed.cluster.apply(SourceChanged(T0 + 61, "control", UP))
+    fed.cluster.apply(BrokerMeasured(T0 + 61, RabbitBroker(T0 + 61)))
     assert worker(fed.at(90)).state == "silent"
 
 
@@ -109,6 +131,23 @@ def test_solo_is_known_by_its_command_line_before_it_ever_answered() -> None:
     fed.host(5, main_process(command="python -m celery -A app worker -P solo -n w1@h"))
     assert worker(fed.at(30)).pool == "solo"
     assert worker(fed.at(30)).state == "busy-solo"
+
+
+def test_a_stopped_heart_and_a_missed_ping_are_silence_though_it_answered_lately() -> None:
+    fed = Fed()
+    fed.beats(0, 10)
+    fed.answers(10, Pong(W, 0.01))
+    assert worker(fed.at(15)).state == "alive"
+    fed.answers(16, window=1.0, expected=1)
+    assert worker(fed.at(17)).state == "silent"
+
+
+def test_a_vanished_process_is_gone_whatever_host_its_name_claims() -> None:
+    fed = Fed()
+    fed.beats(0, 10)
+    fed.host(10, main_process(), name="somewhere-else")
+    fed.host(12, name="somewhere-else")
+    assert worker(fed.at(12)).state == "gone"
 
 
 def test_a_stopped_process_is_frozen_at_once_and_a_vanished_one_gone() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from celerytop.model.address import Secret
@@ -35,6 +37,18 @@ def test_no_password_stays_in_a_url(url: str) -> None:
         f"passwd={SEEDED}",
         f"ValueError: wrong password: {SEEDED}",
         f"('redis://:{SEEDED}@h/0',)",
+        f"{{'password': '{SEEDED} which Celery has cut...",
+        f"{{'password': b'{SEEDED}'}}",
+        f"{{'passwords': ['{SEEDED}', '{SEEDED}']}}",
+        f"{{'token': Secret('{SEEDED}'), 'n': 1}}",
+        f"{{'credentials': {{'a': '{SEEDED}', 'b': ['{SEEDED}",
+        f'(\'{{\\"password\\": \\"{SEEDED}\\"}}\',)',
+        f"{{'api-key': '{SEEDED}'}}",
+        f"{{'db.password': '{SEEDED}'}}",
+        f"{{'my password': '{SEEDED}'}}",
+        f"requests.get: Authorization: Bearer {SEEDED}",
+        f"https://s3/x?X-Amz-Signature={SEEDED}&n=1",
+        f"('-----BEGIN RSA PRIVATE KEY-----\\n{SEEDED}\\n",
     ],
 )
 def test_no_secret_stays_in_arguments(args: str) -> None:
@@ -59,6 +73,18 @@ def test_card_numbers_are_masked(card: str) -> None:
 )
 def test_harmless_arguments_stay_as_they_are(args: str) -> None:
     assert mask_args(args) == args
+
+
+def test_what_follows_a_secret_stays() -> None:
+    assert mask_args("{'token': ('a', ['b']), 'n': 12}") == "{'token': ***, 'n': 12}"
+    assert mask_args("{'password': b'it\\'s', 'n': 12}") == "{'password': ***, 'n': 12}"
+
+
+@pytest.mark.parametrize("text", ["'password': ", "password=[", "password='\\\\", "((((", "a:b@", "''", "token=f("])
+def test_hostile_text_is_masked_in_linear_time(text: str) -> None:
+    began = time.perf_counter()
+    mask_args(text * (100_000 // len(text)))
+    assert time.perf_counter() - began < 0.5
 
 
 def test_names_of_secrets() -> None:

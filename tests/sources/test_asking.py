@@ -216,6 +216,19 @@ def test_names_instead_of_a_count() -> None:
     assert (answered.present, answered.absent, answered.expected) == (("a@h", "b@h"), ("gone@h",), 2)
 
 
+def test_names_told_in_the_middle_of_a_round_wait_for_nobody_twice() -> None:
+    bench = Bench()
+    round_ = bench.asking.begin()
+    assert round_ is not None
+    for request in round_.requests:
+        bench.answer(round_, request, "a@h")
+    round_.expect_names(("a@h", "b@h"))
+    assert round_.remaining() == WINDOW
+    for request in round_.requests:
+        bench.answer(round_, request, "b@h")
+    assert round_.remaining() == 0.0, "a@h had answered before it was named"
+
+
 def test_a_request_is_what_kombu_writes() -> None:
     body = json.loads(Request("active", ("a@h",), "t1").body("mine"))
     assert body == {

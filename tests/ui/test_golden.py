@@ -70,5 +70,5 @@ def test_boxes_and_help() -> None:
 
 
 def test_task_lists() -> None:
-    for name, key in (("reserved", "r"), ("scheduled", "h"), ("failed", "f"), ("all", "l")):
+    for name, key in (("reserved", "r"), ("scheduled", "h"), ("failed", "f"), ("recent", "l")):
         screen(f"tasks_{name}", snapshots.healthy(), (80, 24), "3", key)

@@ -9,9 +9,10 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
+from celerytop.errors import crash_text
 from celerytop.format import cells
 from celerytop.model.observation import DOWN
-from celerytop.ui.app import CelerytopApp, crash_text
+from celerytop.ui.app import CelerytopApp
 from celerytop.ui.feed import StillFeed
 from celerytop.ui.look import OnlyPlain
 from celerytop.ui.news import freshness, news

@@ -185,7 +185,7 @@ def test_columns_can_be_chosen() -> None:
 
 def test_fold_and_unfold_keep_the_cursor() -> None:
     async def deed(driver: Driver) -> None:
-        await driver.press("2", "down", "down", "right")
+        await driver.press("2", "G", "right")
         assert driver.here == "w3@db-7" and "child 4711" in driver.text
         await driver.press("down", "down")
         assert driver.here == "w3@db-7/4711"

@@ -24,7 +24,7 @@ from celerytop.model.text import clean
 from celerytop.sources.rabbitmq.tls import context
 
 PORT, TLS_PORT = 15672, 15671
-TIMEOUT = urllib3.Timeout(connect=2.0, read=2.5)
+TIMEOUT = urllib3.Timeout(connect=1.2, read=2.5)
 LARGEST = 32 << 20
 """Bytes of an answer that are read; a bigger one is refused."""
 STILL = "queues are still counted by AMQP"

@@ -68,6 +68,9 @@ class RabbitEvents:
         finally:
             link.close()
 
+    def hang_up(self) -> None:
+        """Nothing to do: it comes round twice a second by itself."""
+
 
 def _pause(link: Link, seconds: float) -> Iterator[None]:
     """Wait, and go on saying that we are here."""

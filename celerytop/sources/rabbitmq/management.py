@@ -81,8 +81,8 @@ class Management:
         self._looks = [
             self._alarms,
             Look(5.0, self._ask_queues),
-            Look(5.0, self._ask_overview),
             Look(10.0, self._ask_nodes),
+            Look(5.0, self._ask_overview),
         ]
         self._clients = Look(10.0, self._ask_clients)
         self._denied: set[str] = set()
@@ -204,6 +204,8 @@ class Management:
         self._picture.asked.set()
         self._facts |= {
             "delayed": listing.delayed,
+            "messages": listing.messages if number >= pages else None,
+            "unacked": listing.unacked if number >= pages else None,
             "hidden_queues": listing.hidden,
             "hidden_memory": listing.hidden_memory,
         }
@@ -212,6 +214,8 @@ class Management:
 
     def _ask_overview(self, _at: float) -> Iterator[Observation]:
         self._facts |= overview(self._get("/overview", OVERVIEW_COLUMNS))
+        if self._denied:  # without the tag monitoring only our own connections are counted and listed
+            self._facts |= {"clients": None, "channels": None}
         return iter(())
 
     def _ask_nodes(self, _at: float) -> Iterator[Observation]:
@@ -219,7 +223,11 @@ class Management:
         return iter(())
 
     def _ask_clients(self, at: float) -> Iterator[Observation]:
+        """Everybody's. The API lists a connection up to six seconds after it was opened: none is "not known yet"."""
+        self._facts["client_list"] = None
+        if self._denied:
+            raise DeniedError(f"management API: user {self._settings.address.username} may not read /connections")
         workers = owners(self._get(f"/consumers/{self._vhost}", CONSUMER_COLUMNS), self._settings)
         told = self._get("/connections", CONNECTION_COLUMNS, page=1, page_size=PAGE)
-        self._facts["client_list"] = tuple(client(row, workers, INSTANCE, at) for row in rows(told))
+        self._facts["client_list"] = tuple(client(row, workers, INSTANCE, at) for row in rows(told)) or None
         return iter(())

@@ -6,7 +6,7 @@ expected is ``None``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from celerytop.model.address import BrokerSettings
@@ -61,7 +61,6 @@ CONSUMER_COLUMNS = ("queue.name", "channel_details.connection_name")
 OVERVIEW_COLUMNS = (
     "rabbitmq_version",
     "cluster_name",
-    "queue_totals",
     "object_totals",
     "message_stats.publish_details.rate",
     "message_stats.deliver_get_details.rate",
@@ -96,7 +95,8 @@ class Listing:
         """Node names that have a pidbox."""
         self.hidden = 0
         self.hidden_memory = 0
-        self.delayed: int | None = None
+        self._delayed: list[int | None] = []
+        self._ready: list[int | None] = []
         self._settings = settings
         self._pidbox = f".{settings.control_exchange}.pidbox"
 
@@ -111,6 +111,7 @@ class Listing:
             else:
                 self.names.add(raw)
                 self.queues.append(_queue(raw, row, at))
+                self._ready.append(integer(row.get("messages_ready")))
 
     def _hide(self, raw: str, row: Mapping[str, Any]) -> None:
         self.hidden += 1
@@ -118,8 +119,28 @@ class Listing:
         if raw.endswith(self._pidbox):
             self.nodes.add(clean(raw.removesuffix(self._pidbox), 512))
         if delayed(raw):
-            ready, unacked = integer(row.get("messages_ready")), integer(row.get("messages_unacknowledged"))
-            self.delayed = (self.delayed or 0) + (ready or 0) + (unacked or 0)
+            self._delayed.append(integer(row.get("messages_ready")))
+
+    @property
+    def delayed(self) -> int | None:
+        """Messages in the queues of native delayed delivery; ``None``: there are none, or one is not counted yet."""
+        return _sum(self._delayed) if self._delayed else None
+
+    @property
+    def unacked(self) -> int | None:
+        """Of the queues of a person's business; ``None`` while one of them is not counted yet."""
+        return _sum([queue.unacked for queue in self.queues])
+
+    @property
+    def messages(self) -> int | None:
+        """The same, ready ones included."""
+        return _sum([*self._ready, self.unacked])
+
+
+def _sum(numbers: Sequence[int | None]) -> int | None:
+    """``None`` while one of them is not known: a part is no total."""
+    known = [number for number in numbers if number is not None]
+    return sum(known) if len(known) == len(numbers) else None
 
 
 def _queue(raw: str, row: Mapping[str, Any], at: float) -> Queue:
@@ -184,8 +205,6 @@ def overview(told: object) -> dict[str, Any]:
         "cluster_name": name(dig(told, "cluster_name")),
         "clients": integer(dig(told, "object_totals", "connections")),
         "channels": integer(dig(told, "object_totals", "channels")),
-        "messages": integer(dig(told, "queue_totals", "messages")),
-        "unacked": integer(dig(told, "queue_totals", "messages_unacknowledged")),
         "publish_rate": number(dig(told, "message_stats", "publish_details", "rate")),
         "deliver_rate": number(dig(told, "message_stats", "deliver_get_details", "rate")),
     }
@@ -202,13 +221,23 @@ def owners(told: object, settings: BrokerSettings) -> dict[str, str]:
     return found
 
 
+def _bracketed(host: str | None) -> str:
+    """A peer's address as in ``ip:port``.
+
+    >>> _bracketed("::ffff:10.0.0.5"), _bracketed("fe80::1"), _bracketed(None)
+    ('10.0.0.5', '[fe80::1]', '?')
+    """
+    host = (host or "?").removeprefix("::ffff:").strip("[]")
+    return f"[{host}]" if ":" in host else host
+
+
 def client(row: Mapping[str, Any], workers: Mapping[str, str], own: str, now: float) -> BrokerClient:
     """One row of ``/api/connections``."""
     since = number(row.get("connected_at"))
     host, port = name(row.get("peer_host")), integer(row.get("peer_port"))
     told = dig(row, "client_properties", "connection_name") or dig(row, "client_properties", "product")
     return BrokerClient(
-        f"{host or '?'}:{port if port is not None else '?'}",
+        f"{_bracketed(host)}:{port if port is not None else '?'}",
         name=name(told),
         user=name(row.get("user")),
         state=name(row.get("state")),

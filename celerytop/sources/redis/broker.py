@@ -22,6 +22,8 @@ CLIENTS_LIMIT = 800
 """Clients up to which CLIENT LIST takes the server less than a millisecond; above, only subscribers are listed."""
 SLOW_ENTRIES = 10
 _COMMAND_LIMIT = 160
+_FIRST_LOOKS = 3
+"""Looks that list the clients whatever is on screen: they tell which mute workers there are on this machine."""
 _INFO_LACKS = (("maxmemory", "maxmemory"), ("maxmemory_policy", "maxmemory-policy"), ("maxclients", "maxclients"))
 """(INFO's field, CONFIG's name): fields that old versions leave out."""
 
@@ -37,6 +39,7 @@ class RedisBrokerProbe:
         self._pipeline = pipeline
         self._cost = cost
         self._watched = False
+        self._looks = 0
         self._own_address: str | None = None
         self._own_id: int | None = None
         self._connections = 0
@@ -62,7 +65,8 @@ class RedisBrokerProbe:
         info = parse_info(reply)
         extra = self._extra(info)
         broker = broker_from(info, self._db, now, extra)
-        clients = self._clients(broker) if self._watched else None
+        self._looks += 1
+        clients = self._clients(broker) if self._watched or self._looks <= _FIRST_LOOKS else None
         slowlog = self._slowlog() if self._watched else None
         yield BrokerMeasured(now, _complete(broker, clients, slowlog, self._own_cost(), self._pipeline.denied))
 
@@ -150,6 +154,7 @@ def _client(row: Mapping[str, str], own: bool) -> BrokerClient:
         age=size(row.get("age")),
         output_buffer=size(row.get("omem")),
         own=own,
+        db=int(row["db"]) if row.get("db", "").isdigit() else None,
     )
 
 

@@ -13,7 +13,7 @@ from redis.retry import Retry
 
 from celerytop.errors import BrokerError, RefusedError
 from celerytop.model.address import Address, Endpoint, Secret
-from celerytop.sources.redis.failure import place, translate
+from celerytop.sources.redis.failure import at_first_word, place, translate
 from celerytop.sources.redis.info import trouble
 
 __all__ = ["CLIENT_NAME", "HasClient", "connect", "db_of", "translate", "translated"]
@@ -83,12 +83,12 @@ def _open(address: Address, endpoint: Endpoint, name: str, timeout: float) -> re
         with contextlib.suppress(redis.ResponseError):  # an account without +client|setname, or without +ping
             client.client_setname(name)
     except (redis.RedisError, OSError, ValueError) as error:
-        raise _at_once(translate(error, address, where), address) from error
+        raise at_first_word(translate(error, address, where), address) from error
     try:
         _prove(client)
     except (redis.RedisError, OSError) as error:
         client.close()
-        raise translate(error, address, where) from error
+        raise at_first_word(translate(error, address, where), address) from error
     return client
 
 
@@ -100,13 +100,6 @@ def _of_its_own(address: Address, endpoint: Endpoint) -> Address:
         password=endpoint.password or address.password,
         db=address.db if endpoint.db is None else endpoint.db,
     )
-
-
-def _at_once(error: BrokerError, address: Address) -> BrokerError:
-    """A server that hangs up on the first word expects another protocol."""
-    if address.tls or not str(error).endswith("has hung up"):
-        return error
-    return BrokerError(f"{error} on the first word; if it expects TLS, use rediss://")
 
 
 def _prove(client: redis.Redis) -> None:

@@ -37,6 +37,7 @@ class RedisEvents:
         self._where = place(settings.address)
         self._bases: tuple[bytes, ...] = ()
         self._inside: tuple[bytes, ...] = ()
+        self._stream: Stream | None = None
 
     def observe(self) -> Iterator[EventsReceived | None]:
         """Subscribe and yield batches; ``None`` is a sign of life of the server.
@@ -46,7 +47,7 @@ class RedisEvents:
             BrokerError: the server cannot be reached, has hung up, or is silent.
         """
         client = connect(self._settings.address)
-        stream = Stream(client)
+        stream = self._stream = Stream(client)
         named = channels(self._settings, self._settings.event_exchange, db_of(client))
         self._bases = tuple(name.encode() for name in named)
         self._inside = tuple(base + b"/" for base in self._bases)
@@ -56,7 +57,14 @@ class RedisEvents:
                 yield None
                 yield from self._batches(stream, first)
         finally:
+            self._stream = None
             stream.close()
+
+    def hang_up(self) -> None:
+        """End a wait for events at once: whoever quits should not wait for the next one."""
+        stream = self._stream
+        if stream is not None:
+            stream.hang_up()
 
     def _subscribe(self, stream: Stream) -> list[bytes]:
         """Subscribe; events that came meanwhile.

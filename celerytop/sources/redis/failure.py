@@ -134,7 +134,7 @@ def _of_network(error: BaseException, address: Address | None, where: str) -> Br
     if cause := _cause(error, OSError):
         return _of_system(cause, address, where)
     if isinstance(error, redis.ConnectionError) and "closed" in str(error).lower():
-        return BrokerError(f"{where} has hung up{_hint(address)}")
+        return BrokerError(f"{where} has hung up")
     return None
 
 
@@ -147,6 +147,13 @@ def _of_system(cause: OSError, address: Address | None, where: str) -> BrokerErr
     if cause.errno in (errno.ENOENT, errno.EISDIR, errno.EACCES) and address and address.tls:
         return RefusedError(f"{where}: the TLS files cannot be used: {why}")
     return BrokerError(f"{where} cannot be reached: {why}")
+
+
+def at_first_word(error: BrokerError, address: Address) -> BrokerError:
+    """A server that hangs up on the first word expects another protocol; later that means nothing of the kind."""
+    if address.tls or not str(error).endswith("has hung up"):
+        return error
+    return BrokerError(f"{error} on the first word{_hint(address)}")
 
 
 def _of_protocol(error: BaseException, address: Address | None, where: str) -> BrokerError | None:

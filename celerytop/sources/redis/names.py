@@ -54,6 +54,7 @@ class _Walk(msgspec.Struct):
     scanned: int = 0
     finished_at: float | None = None
     leftovers: set[bytes] = msgspec.field(default_factory=set)
+    own_lists: set[bytes] = msgspec.field(default_factory=set)
 
     def due(self, now: float) -> bool:
         return self.begun or self.finished_at is None or now - self.finished_at >= WALK_EVERY
@@ -80,6 +81,8 @@ class QueueNames:
         self.steps: tuple[int, ...] = settings.priority_steps
         self.routes: dict[tuple[str, str], str] = {}
         """(exchange, routing key) to queue, as bound."""
+        self._own_lists: set[bytes] = set()
+        """Reply lists of celerytops, this one's too, that were there a whole walk ago."""
         self.leftovers: int | None = None
         """Reply queues left by dead clients; ``None`` until the walk has seen all lists."""
         self.changed = True
@@ -202,8 +205,9 @@ class QueueNames:
                 self._met_list(key, walk, now)
         if walk.cursor == 0:
             if kind == LISTS:
-                self.leftovers = len(walk.leftovers)
-            walk.begun, walk.finished_at, walk.scanned, walk.leftovers = False, now, 0, set()
+                self.leftovers, self._own_lists = len(walk.leftovers), walk.own_lists
+            walk.begun, walk.finished_at, walk.scanned = False, now, 0
+            walk.leftovers, walk.own_lists = set(), set()
 
     def _met_table(self, exchange: str) -> None:
         if not (exchange.endswith(".pidbox") or exchange.startswith(self._settings.event_exchange)):
@@ -214,8 +218,11 @@ class QueueNames:
             return
         bare = key.removeprefix(self._prefix)
         if bare.endswith(b".reply.celery.pidbox"):
-            if not bare.startswith(b"celerytop-"):  # ours comes and goes while workers answer
+            mine = bare.startswith(b"celerytop-")  # comes and goes while workers answer: seen twice, nobody reads it
+            if not mine or bare in self._own_lists:
                 walk.leftovers.add(bare)
+            if mine:
+                walk.own_lists.add(bare)
             return
         queue, _, step = bare.partition(self._sep)
         if _hidden(queue, self._settings):

@@ -14,6 +14,7 @@ from celerytop.model.broker import RabbitBroker, RedisBroker
 from celerytop.model.snapshot import Snapshot
 from celerytop.ui.details import rabbit, redis
 from celerytop.ui.details.line import BLANK, Line, line
+from celerytop.ui.details.lost import lost_lines
 from celerytop.ui.screens.page import Page
 from celerytop.ui.screens.walking import screen_for
 from celerytop.ui.widgets.walk import Walk
@@ -21,6 +22,10 @@ from celerytop.ui.widgets.walk import Walk
 
 def broker_lines(snapshot: Snapshot, look: Look, width: int, own: bool = False) -> list[Line]:
     """The page's text; ``own`` adds what celerytop costs in detail."""
+    return [*_of_broker(snapshot, look, width, own), *lost_lines(snapshot, width)]
+
+
+def _of_broker(snapshot: Snapshot, look: Look, width: int, own: bool) -> list[Line]:
     match snapshot.broker:
         case None:
             return [BLANK, line((" The broker has not told anything about itself yet.", "dim"))]
@@ -73,6 +78,11 @@ class BrokerPage(Page):
         return (
             ("up/dn", "move"), ("enter", "open"), ("b", "own cost"), ("space", "pause"), ("?", "help"), ("q", "quit"),
         )  # fmt: skip
+
+    def copied(self) -> str | None:
+        """What the line leads to: a worker, a queue."""
+        target = self.query_one(Walk).target
+        return target.id if target is not None else None
 
     def aside(self) -> str:
         """What lies below the window."""

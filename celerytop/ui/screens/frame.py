@@ -67,7 +67,13 @@ class Frame(Screen[None]):
 
     def say(self, text: str, tone: str = "note") -> None:
         """A notice in the last line, until the next picture."""
-        self.query_one("#hints", Lines).show([[(f" {text}", tone)]])
+        if self.there:
+            self.query_one("#hints", Lines).show([[(f" {text}", tone)]])
+
+    @property
+    def there(self) -> bool:
+        """Whether its parts can be drawn on: keys may come before it is composed, and pictures after it was left."""
+        return self.is_mounted and bool(self.query("#hints"))
 
     @property
     def stale(self) -> bool:
@@ -77,7 +83,7 @@ class Frame(Screen[None]):
 
     def watch_snapshot(self, snapshot: Snapshot | None) -> None:
         """Give the picture to all parts."""
-        if snapshot is None or not self.is_mounted:
+        if snapshot is None or not self.there:
             return
         header = self.query_one("#header", Header)
         header.needs, header.page = self.needs, self.page

@@ -64,10 +64,16 @@ class Main(Frame):
         Binding("y", "copy", "Copy the id under the cursor", show=False),
     ]
 
-    def __init__(self, page: str = "queues") -> None:
+    def __init__(self, page: str = "queues", filter: str = "") -> None:
+        """The first page, and what it shows at first.
+
+        Raises:
+            FilterError: a sentence for the user.
+        """
         super().__init__()
         self.page = page if page in PAGES else "queues"
         self.pages: dict[str, Page] = {}
+        self._first = Sift(filter)
 
     def body(self) -> ComposeResult:
         """See ``Frame``."""
@@ -76,6 +82,8 @@ class Main(Frame):
     def on_mount(self) -> None:
         """The first page."""
         self.set_page(self.page)
+        if isinstance(page := self.current, TablePage):
+            page.sift = self._first
 
     # ------------------------------------------------------------------------------------------------- pages
     @property
@@ -149,13 +157,13 @@ class Main(Frame):
         page = self.pages["tasks"]
         assert isinstance(page, TasksPage)
         page.sift = Sift(text)
-        self.call_after_refresh(page.action_view, "all")
+        self.call_after_refresh(page.action_view, "recent")
 
     # ------------------------------------------------------------------------------------------------ filter
     def action_filter(self) -> None:
         """Open the filter line."""
-        page = self.current
-        if not isinstance(page, TablePage) or self.query("#filter"):
+        page = self._table_page()
+        if page is None or self.query("#filter"):
             return
         line = Input(page.sift.text, placeholder="words, or name:x state:x !x ~regex", id="filter", compact=True)
         line.select_on_focus = False
@@ -198,15 +206,25 @@ class Main(Frame):
 
     def action_match(self, step: int) -> None:
         """Next, previous."""
-        page = self.current
-        if isinstance(page, TablePage) and page.sift.text:
+        page = self._table_page()
+        if page is not None and page.sift.text:
             page.table.next_match(step)
+        elif page is not None:
+            self.say("no filter is set: / begins one")
+
+    def _table_page(self) -> TablePage | None:
+        """The page in front when it is a table; else say why this key does nothing."""
+        page = self.current
+        if isinstance(page, TablePage):
+            return page
+        self.say("this page is no table: nothing to filter, sort or choose")
+        return None
 
     # ----------------------------------------------------------------------------------------------- choices
     def action_sort(self) -> None:
         """A list of the columns."""
-        page = self.current
-        if not isinstance(page, TablePage):
+        page = self._table_page()
+        if page is None:
             return
         now = page.sort[0] if page.sort is not None else ""
         choices = [Choice(column.key, column.title, column.help) for column in page.columns]
@@ -221,18 +239,17 @@ class Main(Frame):
 
     def action_reverse(self) -> None:
         """The other way."""
-        if isinstance(page := self.current, TablePage):
+        if (page := self._table_page()) is not None:
             page.reverse()
             self.draw_aside()
 
     def action_columns(self) -> None:
         """A list to choose from."""
-        page = self.current
-        if not isinstance(page, TablePage):
+        page = self._table_page()
+        if page is None:
             return
-        usual = frozenset(column.key for column in page.columns if not column.optional)
         choices = [Choice(column.key, column.title, column.help) for column in page.columns]
-        menu = Menu("Columns", choices, checked=page.chosen or usual, changed=page.choose)
+        menu = Menu("Columns", choices, checked=page.chosen or page.usual, changed=page.choose)
         self.app.push_screen(menu)
 
     def action_copy(self) -> None:

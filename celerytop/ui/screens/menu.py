@@ -132,12 +132,16 @@ class Menu(ModalScreen[str | None]):
         box.styles.height = max(4, min(len(self.choices) + 3, self.size.height - 2))
         box.styles.width = max(20, min(84, self.size.width - 4))
 
+    def _repaint(self) -> None:
+        for box in self.query(Box):  # none yet, when somebody types faster than it opens
+            box.repaint()
+
     def action_step(self, step: int) -> None:
         """Move."""
         count = len(self.matching)
         if count:
             self.at = (self.at + step) % count if abs(step) == 1 else max(0, min(count - 1, self.at + step))
-        self.query_one(Box).repaint()
+        self._repaint()
 
     def action_leave(self) -> None:
         """Esc: first what was typed, then the box."""
@@ -155,7 +159,7 @@ class Menu(ModalScreen[str | None]):
 
     def _search(self, text: str) -> None:
         self.query_text, self.at = text, 0
-        self.query_one(Box).repaint()
+        self._repaint()
 
     def on_key(self, event: events.Key) -> None:
         """What is typed narrows the list; Space switches an entry."""
@@ -174,6 +178,6 @@ class Menu(ModalScreen[str | None]):
         if self.checked is None or self.at >= len(self.matching):
             return
         self.checked ^= {self.matching[self.at].key}
-        self.query_one(Box).repaint()
+        self._repaint()
         if self.changed is not None and self.checked:
             self.changed(frozenset(self.checked))

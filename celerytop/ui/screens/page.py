@@ -25,8 +25,8 @@ from celerytop.ui.widgets.table import Table
 if TYPE_CHECKING:
     from celerytop.ui.app import CelerytopApp
 
-TALL = 23
-"""Lines of a page from which on there is room for the pane below."""
+TALL, MIDDLE = 23, 16
+"""Lines of a page from which on there is room for the pane below, for its first lines."""
 AHEAD = 500
 """Rows put in order beyond those in view."""
 
@@ -57,6 +57,11 @@ class Page(Widget):
         """Whether a source this page needs is down or silent."""
         now = self.snapshot
         return now is not None and freshness(now, self.needs, self.top.silence).mode == "STALE"
+
+    def heard(self, snapshot: Snapshot) -> bool:
+        """Whether all sources it needs have told anything: not known is not the same as nothing."""
+        seen = [status.seen_at for status in snapshot.sources if status.name in self.needs]
+        return bool(seen) and None not in seen
 
     def watch_snapshot(self, snapshot: Snapshot | None) -> None:
         """Draw the new picture."""
@@ -109,6 +114,8 @@ class TablePage(Page):
     nothing: ClassVar[str] = "nothing here"
     """Said when there is no row and the sources have answered."""
     lower_height: ClassVar[int] = 0
+    brief_height: ClassVar[int] = 0
+    """Lines of the pane that a window of 24 lines has room for."""
     words: ClassVar[Mapping[str, str]] = {}
 
     def __init__(self) -> None:
@@ -180,9 +187,11 @@ class TablePage(Page):
         if above:
             band.show(above)
         pane = self.query_one(".lower", Lines)
-        pane.display = bool(self.lower_height) and self.size.height >= TALL
+        height = self.size.height
+        lines = self.lower_height if height >= TALL else self.brief_height if height >= MIDDLE else 0
+        pane.display = lines > 0
         if pane.display:
-            pane.styles.height = self.lower_height
+            pane.styles.height = lines
 
     def _arrange(self, snapshot: Snapshot, hold: bool = False, limit: int | None = -1) -> None:
         """Put what matches in order; ``hold`` keeps the order there is."""
@@ -197,7 +206,7 @@ class TablePage(Page):
         if limit == -1:
             limit = self.table.first + self.table.size.height + AHEAD
         assert self.sort is not None
-        self.order = ordered(self.matching, self.known, column.value, snapshot, self.sort[1], limit)
+        self.order = ordered(self.matching, self.known, column.value, snapshot, self.sort[1], limit, column.values)
 
     def _all_rows(self) -> Rows:
         """All in order, not only the first page."""
@@ -217,7 +226,8 @@ class TablePage(Page):
 
     def _show(self, snapshot: Snapshot, any_ids: bool, chosen: bool) -> None:
         table = self.table
-        table.widths = col.fit(self.columns, max(1, self.size.width), self.chosen)
+        keys = self.usual if self.chosen is None else self.chosen
+        table.widths = col.fit(self.columns, max(1, self.size.width), keys)
         table.sorted_by = self.sort
         table.dim = self.stale
         table.more, table.known = self._all_rows, self.known
@@ -229,9 +239,7 @@ class TablePage(Page):
     def _empty(self, snapshot: Snapshot, any_ids: bool) -> str | None:
         if self.sift.text and any_ids:
             return f"nothing matches {self.sift.text}"
-        # not known is not the same as nothing
-        heard = [status.seen_at is not None for status in snapshot.sources if status.name in self.needs]
-        return self.nothing if heard and all(heard) else None
+        return self.nothing if self.heard(snapshot) else None
 
     def draw_lower(self) -> None:
         """Write the pane about the selected row."""
@@ -257,6 +265,11 @@ class TablePage(Page):
         self.call_after_refresh(self.top.main.draw_aside)
 
     # ------------------------------------------------------------------------------------------- what is chosen
+    @property
+    def usual(self) -> frozenset[str]:
+        """Keys of the columns shown while nobody has chosen others."""
+        return frozenset(column.key for column in self.columns if not column.optional)
+
     @property
     def sort_column(self) -> col.Column | None:
         """The column it is sorted by; ``None``: natural order."""

@@ -39,6 +39,10 @@ class QueuesPage(TablePage):
         """See ``TablePage``."""
         return snapshot.queues
 
+    def ids(self, snapshot: Snapshot) -> Sequence[str]:
+        """By name, where the order does not tell them apart."""
+        return sorted(self.known)
+
     def tone(self, item: Queue, snapshot: Snapshot) -> str:
         """See ``TablePage``."""
         return col.queue_tone(item, snapshot)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from operator import attrgetter
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
@@ -44,27 +44,33 @@ def view_of(state: str, place: str | None) -> str:
     return "reserved" if state == "RECEIVED" else ""
 
 
-_MAY_BE_OVER = frozenset({("STARTED", None), ("RECEIVED", None)})
+_MAY_BE_ODD = frozenset({("STARTED", None), ("RECEIVED", None)})
 
 
-class View:
-    """One list of tasks: its letter, its name, how it is ordered at first."""
+class View(NamedTuple):
+    """One list of tasks."""
 
-    def __init__(self, name: str, label: str, sort: tuple[str, bool] | None, key: str) -> None:
-        self.name = name
-        self.label = label
-        self.sort = sort
-        self.key = key
+    name: str
+    label: str
+    """With its key in brackets."""
+    short: str
+    """The same in a narrow window."""
+    sort: tuple[str, bool] | None
+    """How it is ordered at first; ``None``: ``failed`` and ``recent`` newest first, ``reserved`` oldest first."""
+    less: frozenset[str] = frozenset()
+    """Usual columns that say nothing about such tasks."""
+    more: frozenset[str] = frozenset()
+    """Columns that matter for such tasks alone."""
 
 
+_RUN = frozenset({"pid", "runtime", "usual", "ratio"})
 VIEWS = (
-    View("active", "[a]ctive", ("ratio", True), "a"),
-    View("reserved", "[r]eserved", None, "r"),
-    View("scheduled", "sc[h]eduled", ("eta", False), "h"),
-    View("failed", "[f]ailed", None, "f"),
-    View("all", "a[l]l", None, "l"),
+    View("active", "[a]ctive", "[a]ct", ("ratio", True)),
+    View("reserved", "[r]eserved", "[r]es", None, _RUN, frozenset({"queue", "age"})),
+    View("scheduled", "sc[h]eduled", "sc[h]ed", ("eta", False), _RUN, frozenset({"eta", "queue"})),
+    View("failed", "[f]ailed", "[f]ail", None, _RUN, frozenset({"age", "exception"})),
+    View("recent", "recent [l]", "rec[l]", None),
 )
-"""``all`` is newest first."""
 
 
 class TasksPage(TablePage):
@@ -76,6 +82,7 @@ class TasksPage(TablePage):
     columns = col.TASKS
     nothing = "no task here"
     lower_height = 6
+    brief_height = 3
     WORDS: ClassVar[tuple[tuple[str, str], ...]] = (
         ("!", "runs more than ten times as long as P95 of its type"),
         ("~", "runs longer than P95 of its type, or is retried or rejected"),
@@ -85,14 +92,14 @@ class TasksPage(TablePage):
         ("reserved", "a worker has taken it and not started"),
         ("scheduled", "a worker holds it until its ETA, or until it is tried again"),
         ("failed", "FAILURE, newest first"),
-        ("all", "every task in memory, newest first"),
+        ("recent", "every task in memory, finished ones too, newest first"),
     )
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("a", "view('active')", "Active tasks", show=False),
         Binding("r", "view('reserved')", "Reserved tasks", show=False),
         Binding("h", "view('scheduled')", "Scheduled tasks", show=False),
         Binding("f", "view('failed')", "Failed tasks", show=False),
-        Binding("l", "view('all')", "All tasks, newest first", show=False),
+        Binding("l", "view('recent')", "Recent tasks: all of them, newest first", show=False),
     ]
 
     def __init__(self) -> None:
@@ -116,10 +123,10 @@ class TasksPage(TablePage):
     def ids(self, snapshot: Snapshot) -> Sequence[str]:
         """Those of this list. Found once for each picture: two passes over all tasks, most of them in C."""
         if self._listed[0] is not snapshot or self._listed[1] is not self.view:
-            self._listed = (snapshot, self.view, self._list(snapshot.tasks))
+            self._listed = (snapshot, self.view, self._list(snapshot.tasks, snapshot.at))
         return self._listed[2]
 
-    def _list(self, tasks: Mapping[str, Task]) -> Sequence[str]:
+    def _list(self, tasks: Mapping[str, Task], now: float) -> Sequence[str]:
         kinds = list(map(_kind, tasks.values()))
         found = Counter(kinds)
         self.counts = dict.fromkeys((view.name for view in VIEWS), 0)
@@ -127,22 +134,39 @@ class TasksPage(TablePage):
             name = view_of(state, place)
             if name in self.counts:
                 self.counts[name] += number
-        self.counts["all"] = len(tasks)
-        over = self._over(tasks, kinds)
-        if self.view.name == "all":
+        self.counts["recent"] = len(tasks)
+        odd = self._misplaced(tasks, kinds, now)
+        if self.view.name == "recent":
             return list(tasks)[::-1]
         wanted = {kind for kind in found if view_of(*kind) == self.view.name}
-        listed = [task_id for task_id, kind in zip(tasks, kinds, strict=True) if kind in wanted and task_id not in over]
+        listed = [
+            task_id
+            for task_id, kind in zip(tasks, kinds, strict=True)
+            if (odd[task_id] == self.view.name if task_id in odd else kind in wanted)
+        ]
         return listed[::-1] if self.view.name == "failed" else listed
 
-    def _over(self, tasks: Mapping[str, Task], kinds: Sequence[tuple[str, str | None]]) -> set[str]:
-        """Tasks that have ended though nobody said how: their worker sends no events, or is gone."""
-        over = set()
+    def _misplaced(
+        self, tasks: Mapping[str, Task], kinds: Sequence[tuple[str, str | None]], now: float
+    ) -> dict[str, str]:
+        """Tasks that state and place put in the wrong list, and the right one.
+
+        Some have ended though nobody said how: their worker sends no events, or is gone. Some wait for their ETA, and
+        their worker has not been asked for its list since.
+        """
+        odd = {}
         for (task_id, task), kind in zip(tasks.items(), kinds, strict=True):
-            if kind in _MAY_BE_OVER and task.finished_at is not None:
-                over.add(task_id)
-                self.counts[view_of(*kind)] -= 1
-        return over
+            if kind not in _MAY_BE_ODD:
+                continue
+            if task.finished_at is not None:
+                odd[task_id] = ""
+            elif task.eta_at is not None and task.eta_at > now and task.state == "RECEIVED":
+                odd[task_id] = "scheduled"
+                self.counts["scheduled"] += 1
+            else:
+                continue
+            self.counts[view_of(*kind)] -= 1
+        return odd
 
     def tone(self, item: Task, snapshot: Snapshot) -> str:
         """See ``TablePage``."""
@@ -150,13 +174,20 @@ class TasksPage(TablePage):
 
     def above(self, snapshot: Snapshot) -> Sequence[Spans]:
         """The lists, and how long each is."""
-        spans: list[Span] = [(" ", "")]
+        known = bool(snapshot.tasks) or self.heard(snapshot)
+        numbers = {view.name: count(self.counts.get(view.name) if known else None) for view in VIEWS}
+        narrow = self.size.width <= sum(len(f" {view.label} {numbers[view.name]}  ") for view in VIEWS)
+        spans: list[Span] = [("" if narrow else " ", "")]
         for view in VIEWS:
-            here = view is self.view
-            spans += [(f" {view.label} {count(self.counts.get(view.name))} ", "cursor" if here else ""), (" ", "")]
-        if self.sift.text:
-            spans.append((f"  filter: {self.sift.text}", "note"))
+            tone = "cursor" if view is self.view else ""
+            label = view.short if narrow else view.label
+            spans += [(f" {label} {numbers[view.name]} ", tone), ("" if narrow else " ", "")]
         return [spans]
+
+    @property
+    def usual(self) -> frozenset[str]:
+        """Each list has its own: a failed task has an exception, a scheduled one an ETA."""
+        return super().usual - self.view.less | self.view.more
 
     def details(self, row: Row) -> Screen[None] | None:
         """See ``TablePage``."""
@@ -173,7 +204,8 @@ class TasksPage(TablePage):
 
     def aside(self) -> str:
         """Newest first is an order too."""
-        return super().aside() or ("newest first" if self.view.name in ("failed", "all") else "")
+        newest = self.sort is None and self.view.name in ("failed", "recent")
+        return "  ".join(part for part in (super().aside(), "newest first" if newest else "") if part)
 
     def lower(self, row: Row, snapshot: Snapshot, width: int) -> Sequence[Spans]:
         """What is known of one task."""

@@ -101,7 +101,7 @@ class Walking(Detail):
 
     def action_unmask(self) -> None:
         """The task under the cursor; again: masked."""
-        target = self.query_one("#text", Walk).target
+        target = self.query_one("#text", Walk).target if self.there else None
         if target is not None and target.kind == "task":
             self.top.unmask(target.id)
 

@@ -10,12 +10,12 @@ from textual.screen import Screen
 
 from celerytop import columns as col
 from celerytop.columns.tasks import ratio, times_text
-from celerytop.columns.workers import processes_of
+from celerytop.columns.workers import processes_of, why_of
 from celerytop.format import count, duration, pad, rate, size
 from celerytop.model.host import Process
 from celerytop.model.snapshot import Snapshot
 from celerytop.model.task import Task
-from celerytop.model.worker import ALIVE, Worker
+from celerytop.model.worker import Worker
 from celerytop.ui.screens.page import TablePage
 from celerytop.ui.widgets.painted import Span, Spans
 from celerytop.ui.widgets.rows import OPEN, SHUT, Row, Rows, Tree
@@ -35,6 +35,7 @@ class WorkersPage(TablePage):
     columns = col.WORKERS
     nothing = "no worker has been heard"
     lower_height = 5
+    brief_height = 2
     WORDS: ClassVar[tuple[tuple[str, str], ...]] = (
         ("!", "frozen, silent, or two processes use one name"),
         ("x", "gone: it said goodbye, or its process or connection is not there any more"),
@@ -51,6 +52,10 @@ class WorkersPage(TablePage):
     def items(self, snapshot: Snapshot) -> Mapping[str, Any]:
         """See ``TablePage``."""
         return snapshot.workers
+
+    def ids(self, snapshot: Snapshot) -> Sequence[str]:
+        """By name, where the order does not tell them apart."""
+        return sorted(self.known)
 
     def tone(self, item: Worker, snapshot: Snapshot) -> str:
         """See ``TablePage``."""
@@ -154,7 +159,7 @@ class WorkersPage(TablePage):
         worker = snapshot.workers.get(row.parent or row.id)
         if worker is None:
             return ()
-        quiet = worker.state == ALIVE
+        tone = {"failed": "bad", "unknown": "dim"}.get(tone := col.worker_tone(worker, snapshot), tone)
         queues = ", ".join(queue.name for queue in worker.queues) if worker.queues is not None else "?"
         events = {True: "yes", False: "no (started without -E)", None: "?"}[worker.task_events]
         clock = duration(worker.skew) if worker.skew is not None else "agrees with ours"
@@ -166,7 +171,7 @@ class WorkersPage(TablePage):
         )
         return [
             ruler(worker.nodename, width, "enter: full page"),
-            [(f" {worker.state}", "" if quiet else "bad"), (f"   {worker.why or ''}", "")],
+            [(f" {worker.state}", tone), (f"   {why_of(worker)}", "")],
             *([(fact, "")] for fact in facts),
         ]
 

@@ -11,6 +11,8 @@ from celerytop.ui.news import Freshness, News, freshness, news
 from celerytop.ui.widgets.painted import Painted, Span, Spans, strip_of
 
 WIDE = 100
+_TINY = 72
+"""Below this the numbers of the second line stand without their words."""
 TABS = (
     ("1", "queues", "Queues", "Queue"),
     ("2", "workers", "Workers", "Work"),
@@ -126,23 +128,36 @@ def totals_line(now: Snapshot, width: int) -> Spans:
     age = f" ({since})" if old and wide else ""
     busy = totals.slots_busy / totals.slots if totals.slots and totals.slots_busy is not None else None
     lost = totals.workers is not None and totals.workers_alive is not None and totals.workers_alive < totals.workers
-    trend = "" if totals.ready_rate is None or old else f" {_pace(totals.ready_rate)}/s"
+    trend = "" if totals.ready_rate is None or old or width < _TINY else f" {_pace(totals.ready_rate)}/s"
     alive, load = count(totals.workers_alive), f" busy {percent(busy)}" if wide and not age else age
-    failed = "?" if old else count(totals.failed_per_minute)
+    failed, up = "?" if old else count(totals.failed_per_minute), " up" if width >= _TINY else ""
     parts: list[Span] = [
-        (f"{'workers' if wide else 'wk'} {alive}/{count(totals.workers)} up{age}", "warn" if lost else ""),
+        (f"{'workers' if wide else 'wk'} {alive}/{count(totals.workers)}{up}{age}", "warn" if lost else ""),
         (f"slots {count(totals.slots_busy)}/{count(totals.slots)}{load}", ""),
         (f"ready {count(totals.ready)}{trend}{age}", ""),
-        (f"{'unacked' if wide else 'unack'} {count(totals.unacked)}", ""),
         (f"{'failed' if wide else 'fail'} {failed}/min", "warn" if totals.failed_per_minute and not old else ""),
     ]
-    if width >= 120:
-        parts.append((f"done {rate(totals.done_rate)}/s", ""))
-        parts.append((f"events {rate(totals.event_rate)}/s", ""))
     if old and not wide:
         parts.insert(0, (f"{since}:", "warn"))
-    gap = "   " if wide else "  "
-    return [span for part in parts for span in (part, (gap, ""))]
+    more = [
+        (f"{'unacked' if wide else 'unack'} {count(totals.unacked)}", ""),
+        (f"done {rate(totals.done_rate)}/s", ""),
+        (f"events {rate(totals.event_rate)}/s", ""),
+    ]
+    return _with_more(parts, more if width >= 120 else more[:1], 3 if wide else 2, width)
+
+
+def _with_more(parts: list[Span], more: list[Span], gap: int, width: int) -> Spans:
+    """One line of numbers: of ``more`` as many as fit; the first of them stands before the last of ``parts``."""
+    room = width - sum(cells(text) + gap for text, _ in parts) + gap
+    fitting: list[Span] = []
+    for text, tone in more:
+        room -= cells(text) + gap
+        if room < 0:
+            break
+        fitting.append((text, tone))
+    line = [*parts[:-1], *fitting[:1], parts[-1], *fitting[1:]]
+    return [span for part in line for span in ((" " * gap, ""), part)][1:]
 
 
 def _pace(change: float) -> str:
@@ -169,7 +184,10 @@ def news_line(found: list[News], width: int) -> Spans:
         if index and cells(text) + len(more) > room:
             spans.append((f"  +{left} more", "dim"))
             break
-        text = cut(text, room - (len(more) if left > 1 and index == 0 else 0))
+        here = room - (len(more) if left > 1 and index == 0 else 0)
+        if item.more and cells(text) + cells(item.more) < here:
+            text = f"{text} {item.more}"
+        text = cut(text, here)
         spans.append((text, item.tone))
         room -= cells(text)
     return between(spans, [(page, "dim")], width)

@@ -306,8 +306,9 @@ class Table(Painted, can_focus=True):
 
     def _farewell(self, row: Row) -> str:
         assert self.snapshot is not None
-        at = getattr(row.item, "finished_at", None)
-        return f" finished {clock(at, self.top.utc)} " if at is not None else " gone "
+        if (at := getattr(row.item, "finished_at", None)) is not None:
+            return f" finished {clock(at, self.top.utc)} "
+        return f" now {row.item.state} " if row.id in self.known and hasattr(row.item, "state") else " gone "
 
     def _spans(self, row: Row) -> list[Span]:
         if row.text is not None:

@@ -88,7 +88,8 @@ def test_what_is_not_there_is_said_at_once(settings: BrokerSettings, words: str)
     assert words in str(refusal(settings))
 
 
-def test_a_frozen_server_is_told_from_an_absent_one(mute: int) -> None:
+def test_a_frozen_server_is_told_from_an_absent_one(mute: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "CONNECT_TIMEOUT", 1.0)
     assert "takes the connection but sends nothing" in str(refusal(at(mute)))
 
 

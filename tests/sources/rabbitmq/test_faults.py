@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
@@ -18,10 +18,13 @@ import pytest
 from celerytop.errors import BrokerError, DeniedError
 from celerytop.model.broker import RabbitBroker
 from celerytop.model.observation import Observation, WorkersAnswered
+from celerytop.model.worker import ALIVE, UNKNOWN
+from celerytop.monitor import Monitor
 from celerytop.sources.base import Interest, Lane
 from celerytop.sources.rabbitmq.events import RabbitEvents
 from tests.rig import RabbitServer, Worker, wait_until
 from tests.rig.process import ROOT
+from tests.sources.queues_contract import one_sentence
 from tests.sources.rabbitmq.open_lanes import (
     answers_in,
     ask,
@@ -34,6 +37,7 @@ from tests.sources.rabbitmq.open_lanes import (
     queues_in,
     settings_for,
 )
+from tests.test_faults import watching
 
 pytestmark = pytest.mark.rabbitmq
 NOTICED = 8.0
@@ -58,8 +62,13 @@ def vhost(rabbitmq_server: RabbitServer, rabbitmq_vhost: str) -> str:
 def test_memory_alarm_blocks_control_alone(rabbitmq_server: RabbitServer, vhost: str) -> None:
     settings = settings_for(rabbitmq_server, vhost)
     url = rabbitmq_server.url(vhost)
-    with Worker(url, nodename="one@h", concurrency=1, pool="solo"), lanes_of(settings) as lanes:
+    with (
+        Worker(url, nodename="one@h", concurrency=1, pool="solo"),
+        lanes_of(settings) as lanes,
+        watching(url, management_url=rabbitmq_server.management_url) as monitor,
+    ):
         wait_until(lambda: answers_in(ask(lanes, "control")), 8, "all is well")
+        wait_until(lambda: _state(monitor) == ALIVE, 8, "it is seen alive")
         rabbitmq_server.set_alarm()
         try:
             told = wait_until(lambda: _denied(lanes), 10, "control is blocked") or ""
@@ -72,11 +81,28 @@ def test_memory_alarm_blocks_control_alone(rabbitmq_server: RabbitServer, vhost:
             lanes["management"].connect()
             alarms = broker_in(ask(lanes, "management")).alarms
             assert alarms is not None and alarms[0].startswith("memory on rig")
+            called = {_state(monitor) for _ in _seconds_until(monitor, UNKNOWN)}
+            assert called <= {ALIVE, UNKNOWN}, "nobody is silent or gone because he may not speak"
+            assert monitor.latest.totals.workers_alive == 1
         finally:
             rabbitmq_server.clear_alarm()
         answered = wait_until(lambda: _answered(lanes), 15, "it answers again")
         assert answered is not None and {reply.nodename for reply in answered.replies} == {"one@h"}
         assert broker_in(ask(lanes, "broker")).blocked is None
+
+
+def _state(monitor: Monitor) -> str | None:
+    worker = monitor.latest.workers.get("one@h")
+    return None if worker is None else worker.state
+
+
+def _seconds_until(monitor: Monitor, state: str) -> Iterator[None]:
+    """Ten times a second, until the worker is in this state."""
+    until = time.monotonic() + 12
+    while _state(monitor) != state:
+        assert time.monotonic() < until, f"{_state(monitor)}, not {state}"
+        time.sleep(0.1)
+        yield
 
 
 def _denied(lanes: dict[str, Lane]) -> str | None:
@@ -128,18 +154,27 @@ def test_a_frozen_broker_is_noticed_by_every_source(rabbitmq_server: RabbitServe
                     assert "takes the connection but sends nothing" in sentence
                     assert seconds < NOTICED
             began = time.monotonic()
-            for lane in lanes.values():
-                lane.close()
-            assert time.monotonic() - began < 4.0, "closing does not wait for a frozen broker"
-            began = time.monotonic()
-            with pytest.raises(BrokerError, match="takes the connection but sends nothing"):
-                lanes["queues"].connect()
-            assert time.monotonic() - began < 5.2
+            with ThreadPoolExecutor() as threads:
+                list(threads.map(lambda lane: lane.close(), lanes.values()))
+            assert time.monotonic() - began < 2.0, "closing does not wait for a frozen broker"
+            with ThreadPoolExecutor() as threads:
+                anew = RabbitEvents(settings).observe()
+                for seconds in threads.map(_refused_after, [lanes["queues"].connect, lambda: next(anew)]):
+                    assert seconds < 5.2
         finally:
             rabbitmq_server.thaw()
         wait_until(rabbitmq_server.ready, 10, "it is back")
         lanes["queues"].connect()
         assert queues_in(ask(lanes, "queues"))["celery"].exists
+
+
+def _refused_after(connect: Callable[[], object]) -> float:
+    """Seconds until connecting to a frozen broker is given up."""
+    began = time.monotonic()
+    with pytest.raises(BrokerError, match="takes the connection but sends nothing") as caught:
+        connect()
+    assert one_sentence(str(caught.value))
+    return time.monotonic() - began
 
 
 @pytest.mark.timeout(120)
@@ -161,8 +196,9 @@ def test_stopped_and_started(rabbitmq_server: RabbitServer, vhost: str) -> None:
             assert re.search(ENDED, sentence)
             broker = _last_of(lanes)
             assert broker.management is not None and broker.alarms is None
-            with pytest.raises(BrokerError, match="nobody listens"):
+            with pytest.raises(BrokerError, match="nobody listens") as down:
                 lanes["queues"].connect()
+            assert one_sentence(str(down.value))
         finally:
             rabbitmq_server.start_app()
         for lane in lanes.values():

@@ -58,6 +58,7 @@ def test_it_adds_what_amqp_cannot_say(rabbitmq_server: RabbitServer, rabbitmq_vh
     broker = broker_in(found)
     assert broker.management is None
     assert (broker.delayed, broker.hidden_queues) == (1, 1)
+    assert (broker.messages, broker.unacked) == (3, 2), "of this vhost, whatever else the broker holds"
     assert broker.alarms == ()
     assert broker.nodes[0].running and broker.nodes[0].mem_limit
     assert broker.clients and broker.channels is not None
@@ -97,7 +98,9 @@ def test_connections_are_joined_to_workers_and_ours_is_marked(
             probe = lanes["management"].probes[0]
             lanes["management"].connect()  # everything is due again
             probe.attend(EVERYTHING)
-            listed = broker_in(list(probe.poll())).client_list or ()
+            told = broker_in(list(probe.poll())).client_list
+            assert told != (), "we are connected: an empty list only means that nothing is listed yet"
+            listed = told or ()
             return any(one.worker == "joined@h" for one in listed) and any(one.own for one in listed)
 
         wait_until(joined, 15, "the worker's connection and our own")
@@ -174,7 +177,9 @@ def test_what_a_tag_does_not_allow_is_listed(rabbitmq_server: RabbitServer, rabb
         broker = broker_in(ask(lanes, "management", EVERYTHING))
     assert broker.management is None
     assert "tag monitoring, for /nodes" in broker.denied
-    assert broker.nodes == () and broker.clients is not None
+    assert broker.nodes == () and broker.cluster_name is not None
+    assert broker.clients is None and broker.client_list is None, "only this user's would be counted"
+    assert "tag monitoring, for /connections" in broker.denied
 
 
 def test_a_login_in_the_url_wins_and_is_not_shown() -> None:
@@ -201,6 +206,26 @@ def test_junk_is_not_known_and_never_an_error(told: object) -> None:
     listing = Listing(settings)
     listing.add([row], 0.0)
     assert all("\x1b" not in queue.name and queue.memory is None for queue in listing.queues)
+
+
+def test_what_is_not_counted_yet_is_not_zero() -> None:
+    """A quorum queue has no figures until its first tick, some seconds after it was declared."""
+    listing = Listing(BrokerSettings(Address("rabbitmq", ())))
+    assert (listing.unacked, listing.delayed) == (0, None)
+    listing.add([{"name": "celery", "type": "quorum"}, {"name": "celery_delayed_3", "type": "quorum"}], 0.0)
+    assert listing.queues[0].unacked is None
+    assert (listing.unacked, listing.messages, listing.delayed) == (None, None, None)
+    known = Listing(BrokerSettings(Address("rabbitmq", ())))
+    known.add([{"name": f"celery_delayed_{n}", "messages_ready": n} for n in (2, 3)], 0.0)
+    assert known.delayed == 5
+    known.add([{"name": "celery_delayed_4"}], 0.0)
+    assert known.delayed is None
+
+
+def test_an_address_is_written_as_the_host_writes_it() -> None:
+    rows = [{"peer_host": host, "peer_port": 5} for host in ("10.0.0.5", "::ffff:10.0.0.5", "::1", "[::1]")]
+    found = [client(row, {}, "me", 0.0).address for row in rows]
+    assert found == ["10.0.0.5:5", "10.0.0.5:5", "[::1]:5", "[::1]:5"]
 
 
 def test_a_slow_server_is_asked_less_often() -> None:

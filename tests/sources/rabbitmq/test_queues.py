@@ -31,7 +31,10 @@ def fill(channel: object, name: str, count: int) -> None:
 
 
 class TestRabbitQueues(QueuesContract):
-    """The contract."""
+    """The contract. Freezing and restarting: see test_faults.py, for all sources at once."""
+
+    test_a_restarted_server_is_outlived = None  # type: ignore[assignment]
+    test_a_frozen_server_is_noticed_in_time = None  # type: ignore[assignment]
 
     @pytest.fixture
     def watched(self, rabbitmq_server: RabbitServer, rabbitmq_vhost: str) -> Watched:
@@ -126,16 +129,16 @@ def test_celerys_own_queues_are_not_listed(rabbitmq_server: RabbitServer, rabbit
     assert set(found) == {"celery_delayed"}
 
 
-def test_a_thousand_queues_take_one_round_trip(rabbitmq_server: RabbitServer, rabbitmq_vhost: str) -> None:
-    names = tuple(f"q{number}" for number in range(1000))
+def test_many_queues_take_one_round_trip(rabbitmq_server: RabbitServer, rabbitmq_vhost: str) -> None:
+    names = tuple(f"q{number}" for number in range(400))
     with channel_of(rabbitmq_server, rabbitmq_vhost) as channel:
         for name in names:
             channel.queue_declare(name)
     link = connect(settings_for(rabbitmq_server, rabbitmq_vhost))
     try:
         answers = Declarer(link).ask(names)
-        assert len(answers) == 1000 and all(answer.messages == 0 for answer in answers.values())
-        assert link.commands == 1000
+        assert len(answers) == 400 and all(answer.messages == 0 for answer in answers.values())
+        assert link.commands == 400
     finally:
         link.close()
 

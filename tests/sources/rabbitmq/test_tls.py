@@ -32,15 +32,17 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "cert.pem"
 
 
-@pytest.fixture(scope="module")
-def tls_server(certificate: Path, _rabbitmq: RabbitServer) -> Iterator[tuple[RabbitServer, int]]:
-    """A node that also listens by TLS; the session's own one is asked for because it skips where none can run."""
+@pytest.fixture
+def tls_server(certificate: Path, rabbitmq_server: RabbitServer) -> Iterator[tuple[RabbitServer, int]]:
+    """The session's node, listening by TLS too; a node of its own would take ten seconds more."""
     port = free_port()
     files = f'{{certfile, "{certificate}"}}, {{keyfile, "{certificate.with_name("key.pem")}"}}'
-    options = f"{{ssl_options, [{files}, {{verify, verify_none}}]}}"
-    with RabbitServer(settings=[f'{{ssl_listeners, [{{"127.0.0.1", {port}}}]}}', options]) as server:
-        wait_until(lambda: accepts(port), 10)
-        yield server, port
+    options = f"[{files}, {{verify, verify_none}}]"
+    start = f'rabbit_networking:start_ssl_listener({{"127.0.0.1", {port}}}, {options}, 2).'
+    rabbitmq_server.ctl("eval", f"application:ensure_all_started(ssl), {start}")
+    wait_until(lambda: accepts(port), 10)
+    yield rabbitmq_server, port
+    rabbitmq_server.ctl("eval", f'rabbit_networking:stop_tcp_listener({{"127.0.0.1", {port}}}).')
 
 
 def by_tls(server: RabbitServer, port: int, host: str, **options: str) -> BrokerSettings:

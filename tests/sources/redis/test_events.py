@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Iterator
+from threading import Timer
 from typing import Any
 
 import pytest
@@ -172,3 +173,15 @@ def test_batches_say_when_they_came(redis_server: RedisServer) -> None:
     redis_server.client().publish("/0.celeryev/x", envelope(STARTED % (1, 1.8e9)))
     batch = next(item for item in watching if isinstance(item, EventsReceived))
     assert batch.at == 1.8e9
+
+
+def test_a_wait_for_events_ends_when_told_to(redis_server: RedisServer) -> None:
+    source = RedisEvents(settings_of(redis_server))
+    stream = source.observe()
+    next(stream)
+    Timer(0.1, source.hang_up).start()
+    began = time.monotonic()
+    with pytest.raises(BrokerError):
+        next(stream)
+    assert time.monotonic() - began < 1.0
+    source.hang_up()  # nothing is open: nothing happens

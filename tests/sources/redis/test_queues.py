@@ -86,6 +86,14 @@ def test_a_list_of_task_messages_without_any_binding_is_found(redis_server: Redi
         assert found.leftovers == 1
 
 
+def test_a_reply_list_of_a_dead_celerytop_is_counted_when_it_stays(redis_server: RedisServer) -> None:
+    with closing(redis_server.client()) as client, lane_of(settings_for(redis_server)) as lane:
+        client.lpush("celerytop-0123abcd.reply.celery.pidbox", message("a"))
+        assert measured(lane).leftovers == 0, "it may be in use"
+        lane._queues.reset()
+        assert measured(lane).leftovers == 1
+
+
 def test_a_queue_found_once_is_remembered_when_it_is_empty(redis_server: RedisServer) -> None:
     with closing(redis_server.client()) as client, lane_of(settings_for(redis_server)) as lane:
         client.lpush("forgotten", message("a"))

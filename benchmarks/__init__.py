@@ -1,0 +1,1 @@
+"""What celerytop costs and how fast it is, beside its peers: each script starts its own servers and prints a table."""
