@@ -62,7 +62,7 @@ def redis_queues() -> Row:
     other = f"Flower {others[0]:.0f} ms" if others else ""
     what = f"lengths of {QUEUES:,} queues x 4 priorities, Redis"
     return Row(
-        what, f"{ours:.1f} ms", f"{other} (in MULTI; both cost {blocked:.1f} ms of the server)", _than(others, ours)
+        what, f"{ours:.1f} ms", f"{other} (in MULTI; one of each: {blocked:.1f} ms of the server)", _than(others, ours)
     )
 
 

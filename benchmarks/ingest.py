@@ -114,7 +114,7 @@ def main() -> None:
     for case in cases:
         rows.append(row(case, measure(case, kinds, given.rounds)))
         print(*rows[-1][:4], sep="  ", flush=True)
-    report("ingest" if cases == list(CASES) and not given.alone else "trial", "the whole path", rows)
+    report("ingest" if cases == list(CASES) and not given.alone and not given.only else "trial", "the whole path", rows)
 
 
 if __name__ == "__main__":
