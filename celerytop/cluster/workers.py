@@ -25,6 +25,8 @@ from celerytop.model.observation import (
 from celerytop.model.worker import ALIVE, GONE, Worker
 
 MOST = 20_000
+FULL_FOR = 1.0
+"""Seconds before room is looked for again, when nobody was gone."""
 FORGET_AFTER = 3600.0
 _BEAT = "celerybeat@"
 """Celery 5.7's beat answers a ping, if told to."""
@@ -45,6 +47,7 @@ class Workers:
         self.others = 0
         """Of these, who answers and is no worker: beat."""
         self._clocks = clocks
+        self._full_until = 0.0
         self.strangers = 0
         """Listeners that never answer and are no workers we know."""
 
@@ -52,7 +55,7 @@ class Workers:
         """The node of this name, known from now on; ``None`` when there are too many."""
         found = self.nodes.get(nodename)
         if found is None:
-            if len(self.nodes) >= MOST and not self._make_room():
+            if len(self.nodes) >= MOST and not self._make_room(at):
                 self.turned_away += 1
                 return None
             found = self.nodes[nodename] = Node(nodename, self._clocks.of(nodename), at)
@@ -166,10 +169,14 @@ class Workers:
         for node in self.nodes.values():
             node.events_lost()
 
-    def _make_room(self) -> bool:
+    def _make_room(self, at: float) -> bool:
+        if at < self._full_until:  # a flood of names must not cost a walk over all workers each
+            return False
         gone = [node for node in self.nodes.values() if node.gone_since is not None]
         for node in sorted(gone, key=lambda node: node.gone_since or 0.0)[: MOST // 100]:
             del self.nodes[node.nodename]
+        if not gone:
+            self._full_until = at + FULL_FOR
         return bool(gone)
 
 

@@ -24,8 +24,10 @@ FIRST_STEPS, FIRST_STEPS_ONCE, STEPS = 40, 200, 1
 """SCAN calls of the first look, of the only look of a one-time report, and of any other."""
 FIRST_PATIENCE = 0.4
 """Seconds of a first look, however many steps are left."""
-WALK_EVERY = 60.0
+WALK_EVERY = 40.0
 TABLE_EVERY = 30.0
+SHARED, SHARED_EVERY = "celery", 10.0
+"""The default exchange: queues of all apps are bound to it, so a new one shows there first."""
 TABLES_PER_LOOK = 100
 CANDIDATES_PER_LOOK = 20
 FORGET_AFTER = 300.0
@@ -154,7 +156,7 @@ class QueueNames:
     def _due_tables(self, now: float) -> list[Command]:
         due = [exchange for exchange, due_at in self._tables.items() if due_at <= now][:TABLES_PER_LOOK]
         for exchange in due:
-            self._tables[exchange] = now + TABLE_EVERY
+            self._tables[exchange] = now + (SHARED_EVERY if exchange == SHARED else TABLE_EVERY)
         return [("SMEMBERS", _raw(self._table + exchange)) for exchange in due]
 
     def _due_walk(self, now: float) -> list[Command]:
