@@ -6,10 +6,8 @@ import msgspec
 
 from celerytop.model.series import Quantiles
 
-SENT = "PENDING"
 READY_STATES = frozenset({"SUCCESS", "FAILURE", "REVOKED"})
 """Celery's own word: states after which nothing more comes."""
-UNREADY_STATES = frozenset({"PENDING", "RECEIVED", "STARTED", "REJECTED", "RETRY"})
 
 
 class Task(msgspec.Struct, frozen=True, gc=False, eq=False):
