@@ -9,6 +9,7 @@ from typing import assert_never
 from msgspec.structs import replace
 
 from celerytop.cluster import queues as queue_pictures
+from celerytop.cluster.actions import ActionBook
 from celerytop.cluster.brokers import BrokerBook
 from celerytop.cluster.clocks import Clocks
 from celerytop.cluster.fold import EventFolder
@@ -26,6 +27,7 @@ from celerytop.cluster.workers import Workers, picture, state_of
 from celerytop.model.event import BadEvent
 from celerytop.model.observation import (
     UP,
+    ActionReported,
     BrokerMeasured,
     Conf,
     EventsReceived,
@@ -77,6 +79,7 @@ class Cluster:
         self._folder = EventFolder(self._store, self._workers, self._types, self._queues, self._clocks)
         self._hosts = Hosts()
         self._broker = BrokerBook()
+        self._actions = ActionBook()
         self._unacked: Unacked | None = None
         self._samples: dict[str, QueueSample] = {}
         self._bad_events: deque[BadEvent] = deque(maxlen=BAD_KEPT)
@@ -134,6 +137,8 @@ class Cluster:
                 notes(self._info, self._sources, self._workers, states, self._queues, unacked, self._clocks.common)
             ),
             interval=interval,
+            actions=self._actions.reports(),
+            outcomes=self._actions.outcomes(),
         )
 
     def reset_rates(self) -> None:
@@ -204,7 +209,9 @@ class Cluster:
                 if task is not None and (known := enrich(task, message)) is not task:
                     self._store.put(task, known)
 
-    def _seldom(self, observation: QueueSampled | BrokerMeasured | KeysWalked | HostMeasured) -> None:
+    def _seldom(
+        self, observation: QueueSampled | BrokerMeasured | KeysWalked | HostMeasured | ActionReported
+    ) -> None:
         match observation:
             case QueueSampled(sample=sample):
                 self._samples.pop(sample.name, None)
@@ -213,6 +220,8 @@ class Cluster:
                     del self._samples[next(iter(self._samples))]
             case BrokerMeasured(at=at, broker=broker):
                 self._broker.measured(broker, at)
+            case ActionReported(report=report):
+                self._actions.reported(report)
             case KeysWalked(walk=walk):
                 self._broker.walked(walk)
             case HostMeasured(at=at, host=host):

@@ -1,8 +1,10 @@
-"""Wishes of a person. These change nothing in the cluster; they only say what to look at."""
+"""Wishes of a person: the only way out. Those here change nothing; ``model.action`` has those that do."""
 
 from __future__ import annotations
 
 import msgspec
+
+from celerytop.model.action import AnyAction
 
 
 class Attend(msgspec.Struct, frozen=True, tag=True):
@@ -27,4 +29,6 @@ class SetInterval(msgspec.Struct, frozen=True, tag=True):
     seconds: float
 
 
-Command = Attend | RetryNow | SetInterval
+Wish = Attend | RetryNow | SetInterval
+"""What to look at, and how often."""
+Command = Wish | AnyAction

@@ -9,6 +9,7 @@ import msgspec
 from celerytop.model.broker import Broker, KeyWalk
 from celerytop.model.event import BadEvent, Event
 from celerytop.model.host import Host
+from celerytop.model.outcome import ActionReport
 from celerytop.model.queue import Queue, QueueSample, Unacked
 from celerytop.model.worker import ConsumedQueue, Rusage
 
@@ -203,6 +204,13 @@ class HostMeasured(msgspec.Struct, frozen=True, eq=False):
     host: Host
 
 
+class ActionReported(msgspec.Struct, frozen=True, eq=False):
+    """An action has begun, has come on, or is settled: the newest report replaces older ones of its number."""
+
+    at: float
+    report: ActionReport
+
+
 Observation = (
     SourceChanged
     | SourceAlive
@@ -213,4 +221,5 @@ Observation = (
     | BrokerMeasured
     | KeysWalked
     | HostMeasured
+    | ActionReported
 )

@@ -10,6 +10,7 @@ from celerytop.model.broker import Broker
 from celerytop.model.event import BadEvent
 from celerytop.model.host import Host
 from celerytop.model.observation import STARTING, UP
+from celerytop.model.outcome import ActionReport, Outcome
 from celerytop.model.queue import Queue, QueueSample, Unacked
 from celerytop.model.task import Task, TaskType
 from celerytop.model.worker import Worker
@@ -116,6 +117,10 @@ class Snapshot(msgspec.Struct, frozen=True, eq=False):
     notes: tuple[str, ...] = ()
     """One sentence each: what cannot be seen and which right or flag is missing."""
     interval: float = 1.0
+    actions: tuple[ActionReport, ...] = ()
+    """What was done from here, oldest first."""
+    outcomes: Mapping[str, Outcome] = msgspec.field(default_factory=dict)
+    """Task id -> the newest verdict on it."""
 
     def source(self, name: str) -> SourceStatus | None:
         """The status of one source; ``None`` when this cluster has no such source."""
