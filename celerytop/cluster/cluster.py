@@ -40,6 +40,7 @@ from celerytop.model.observation import (
     Reply,
     SourceAlive,
     SourceChanged,
+    SourcePaced,
     TasksListed,
     WorkersAnswered,
 )
@@ -94,6 +95,8 @@ class Cluster:
                 self._events(observation)
             case SourceAlive(at=at, name=name):
                 self._sources.alive(name, at)
+            case SourcePaced():
+                self._sources.paced(observation)
             case SourceChanged():
                 self._source(observation)
             case WorkersAnswered():

@@ -41,6 +41,7 @@ def notes(
     management = sources.status("management")
     if management is not None and management.state == DOWN and sources.up("queues"):
         yield UNSEEN
+    yield from _slow(sources)
     if unacked is not None and unacked.count and not unacked.complete:
         seen = len(unacked.messages)
         yield f"only {seen:,} of {unacked.count:,} unacked messages were looked at: orphans may be more"
@@ -52,6 +53,17 @@ def notes(
         yield f"this machine's clock is {abs(clock_off):.0f} s {'ahead of' if clock_off > 0 else 'behind'} all workers'"
     if workers.turned_away:
         yield f"{workers.turned_away:,} signs of more than 20,000 node names were ignored"
+
+
+def _slow(sources: Sources) -> Iterator[str]:
+    """The source that waits longest; a slow broker slows them all."""
+    slow = [status for status in sources.picture() if status.took is not None and status.state == UP]
+    if slow:
+        worst = max(slow, key=lambda status: status.took or 0.0)
+        yield (
+            f"the broker takes {worst.took:.2f} s to answer for {worst.name}: "
+            f"asked every {worst.asked_every:.0f} s, not every {worst.usually_every:.0f} s"
+        )
 
 
 def _control(info: ClusterInfo, sources: Sources, there: list[Node], strangers: int) -> Iterator[str]:

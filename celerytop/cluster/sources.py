@@ -7,7 +7,7 @@ from collections import deque
 from msgspec.structs import replace
 
 from celerytop.cluster.liveness import Reach
-from celerytop.model.observation import DOWN, STARTING, UP, SourceChanged
+from celerytop.model.observation import DOWN, STARTING, UP, SourceChanged, SourcePaced
 from celerytop.model.snapshot import Gap, SourceStatus
 
 KEPT = 50
@@ -41,6 +41,18 @@ class Sources:
         status = self._statuses.get(name)
         if status is not None and status.state == UP:
             self._statuses[name] = replace(status, seen_at=at)
+
+    def paced(self, pace: SourcePaced) -> None:
+        """It is asked less often because its broker is slow; or no more."""
+        status = self._statuses.get(pace.name)
+        if status is not None:
+            slow = pace.every > pace.usual
+            self._statuses[pace.name] = replace(
+                status,
+                took=pace.took if slow else None,
+                asked_every=pace.every if slow else None,
+                usually_every=pace.usual if slow else None,
+            )
 
     def changed(self, change: SourceChanged) -> None:
         """It came up, went down, or tries again."""

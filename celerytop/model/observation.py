@@ -36,6 +36,17 @@ class SourceAlive(msgspec.Struct, frozen=True, gc=False):
     name: str
 
 
+class SourcePaced(msgspec.Struct, frozen=True, gc=False):
+    """A slow broker is asked less often, or, when ``every`` is ``usual``, as often as ever again."""
+
+    at: float
+    name: str
+    took: float
+    """Seconds the broker took for the last answer."""
+    every: float
+    usual: float
+
+
 class EventsReceived(msgspec.Struct, frozen=True, eq=False):
     """A batch of events in order of arrival. ``hostname``, ``name`` and queue strings are clean and interned."""
 
@@ -214,6 +225,7 @@ class ActionReported(msgspec.Struct, frozen=True, eq=False):
 Observation = (
     SourceChanged
     | SourceAlive
+    | SourcePaced
     | EventsReceived
     | WorkersAnswered
     | QueuesMeasured

@@ -47,6 +47,11 @@ class SourceStatus(msgspec.Struct, frozen=True, gc=False):
     """Last time it told us anything."""
     retry_at: float | None = None
     attempts: int = 0
+    took: float | None = None
+    """Seconds the broker took for its last answer; only while it is so slow that it is asked less often."""
+    asked_every: float | None = None
+    """Seconds between two questions then."""
+    usually_every: float | None = None
 
 
 class Gap(msgspec.Struct, frozen=True, gc=False):

@@ -12,7 +12,8 @@ import time
 from typing import Protocol
 
 from celerytop.errors import DeniedError, RefusedError, SourceError, bug
-from celerytop.model.observation import DOWN, UP, Observation, SourceAlive, SourceChanged
+from celerytop.model.observation import DOWN, UP, Observation, SourceAlive, SourceChanged, SourcePaced
+from celerytop.monitor.pace import Pace
 from celerytop.sources.base import Interest, Lane, Probe, Source
 
 RETRY_AFTER = (0.2, 0.5, 1.0, 1.5)
@@ -147,6 +148,9 @@ class LaneRunner(Runner):
     def __init__(self, monitor: Watch, lane: Lane) -> None:
         super().__init__(monitor, lane.name, tuple(dict.fromkeys(probe.name for probe in lane.probes)))
         self._lane = lane
+        self._pace = Pace()
+        self._slowed: set[str] = set()
+        """Sources that were said to be asked less often."""
         self._denied: set[str] = set()
         """Sources whose last word was that a right is missing: not being due for a question does not change that."""
 
@@ -158,7 +162,7 @@ class LaneRunner(Runner):
                 for probe in self._lane.probes:
                     if time.monotonic() >= due[id(probe)] and not self.monitor.stopping():
                         self._ask(probe)
-                        due[id(probe)] = time.monotonic() + probe.every
+                        due[id(probe)] = time.monotonic() + self._every(probe)
                 self.looks += 1
                 self._pause(due)
         finally:
@@ -178,6 +182,18 @@ class LaneRunner(Runner):
             if probe.name not in self._denied:
                 self.report(UP, only=probe.name)
                 self.monitor.fold(SourceAlive(time.time(), probe.name))
+
+    def _every(self, probe: Probe) -> float:
+        """Seconds until it is asked again; told, when that is not the usual time."""
+        self._pace.answered(id(probe), probe.took, probe.every)
+        every = self._pace.every(probe.every)
+        slowed = every >= 2 * probe.every
+        if slowed or probe.name in self._slowed:
+            self._slowed.add(probe.name)
+            if not slowed:
+                self._slowed.discard(probe.name)
+            self.monitor.fold(SourcePaced(time.time(), probe.name, probe.took, every, probe.every))
+        return every
 
     def _pause(self, due: dict[int, float]) -> None:
         wait = min(due.values()) - time.monotonic()

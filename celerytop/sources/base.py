@@ -58,7 +58,7 @@ class Probe(Protocol):
     name: str
     """Source name shown on screen: ``control``, ``queues``, ``broker``, ``management``, ``host``."""
     every: float
-    """Seconds between two polls."""
+    """Seconds between two polls, when the broker answers fast."""
 
     def attend(self, interest: Interest) -> None:
         """Learn what is of interest now. Called between polls, in the probe's own thread."""
@@ -66,6 +66,11 @@ class Probe(Protocol):
 
     def poll(self) -> Iterator[Observation]:
         """Ask once. Bounded in time: eight seconds at most, even from a frozen server."""
+        ...
+
+    @property
+    def took(self) -> float:
+        """Seconds the broker took for the last poll; 0.0 where none is asked. What workers take does not count."""
         ...
 
 

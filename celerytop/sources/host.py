@@ -76,6 +76,7 @@ class HostProbe:
 
     name = "host"
     every = 2.0
+    took = 0.0
 
     def __init__(self, only_pids: Collection[int] | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         """``only_pids`` restricts the look to these processes and what is below them."""

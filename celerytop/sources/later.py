@@ -53,6 +53,7 @@ class _Named:
     """Stands for a probe that is not there yet."""
 
     every = 1.0
+    took = 0.0
 
     def __init__(self, name: str) -> None:
         self.name = name

@@ -50,6 +50,7 @@ class RabbitControl:
 
     name = "control"
     every = 1.0
+    took = 0.0
 
     def __init__(self, settings: BrokerSettings, picture: Picture) -> None:
         self._settings = settings

@@ -68,6 +68,7 @@ class Management:
 
     name = "management"
     every = 1.0
+    took = 0.0
 
     def __init__(self, settings: BrokerSettings, picture: Picture) -> None:
         self._settings = settings

@@ -30,6 +30,7 @@ class RabbitQueues:
     """Counts the queues that are known by name."""
 
     name = "queues"
+    took = 0.0
 
     def __init__(self, settings: BrokerSettings, picture: Picture) -> None:
         self.every = 1.0
@@ -99,6 +100,7 @@ class RabbitServer:
 
     name = "broker"
     every = 5.0
+    took = 0.0
 
     def __init__(self, settings: BrokerSettings, picture: Picture) -> None:
         self.link: Link | None = None

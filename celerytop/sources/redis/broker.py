@@ -35,6 +35,7 @@ class RedisBrokerProbe:
 
     def __init__(self, settings: BrokerSettings, pipeline: Pipeline, cost: Callable[[], OwnCost]) -> None:
         self.every = 5.0
+        self._waited = 0.0
         self._db = settings.address.db
         self._pipeline = pipeline
         self._cost = cost
@@ -44,6 +45,11 @@ class RedisBrokerProbe:
         self._own_id: int | None = None
         self._connections = 0
         self._busy_since: float | None = None
+
+    @property
+    def took(self) -> float:
+        """See ``Probe``."""
+        return self._pipeline.waited - self._waited
 
     def attend(self, interest: Interest) -> None:
         """Look closer and more often while the broker is on screen."""
@@ -57,6 +63,7 @@ class RedisBrokerProbe:
     def poll(self) -> Iterator[Observation]:
         """INFO, and what it does not say."""
         now = time.time()
+        self._waited = self._pipeline.waited
         (reply,) = self._pipeline.ask(("INFO",))
         if isinstance(reply, Exception) and ill(reply):
             yield BrokerMeasured(now, self._ill(reply, now))

@@ -34,6 +34,7 @@ class RedisControl:
 
     name = "control"
     every = 1.0
+    took = 0.0
 
     def __init__(
         self,
@@ -66,7 +67,7 @@ class RedisControl:
             DeniedError: this account may not publish or fetch.
             BrokerError: Redis does not answer, or with an error.
         """
-        client = self._lane.client
+        client, self.took = self._lane.client, 0.0
         if client is not self._client:
             self._client = client
             self._channels = channels(self._settings, self._exchange, db_of(client))
@@ -97,7 +98,9 @@ class RedisControl:
         for request in round_.requests:
             for channel in self._channels:
                 pipeline.publish(channel, self._envelope(request))
+        begun = time.monotonic()
         answers = pipeline.execute(raise_on_error=False)
+        self.took = time.monotonic() - begun
         for answer in answers:
             if isinstance(answer, redis.exceptions.NoPermissionError):
                 raise DeniedError(self._denied("publish", " ".join(f"&{name}" for name in self._channels)))

@@ -64,6 +64,7 @@ class KeyWalkProbe:
 
     def __init__(self, settings: BrokerSettings, pipeline: Pipeline, names: QueueNames) -> None:
         self.every = 1.0
+        self._waited = 0.0
         self._settings = settings
         self._pipeline = pipeline
         self._names = names
@@ -71,6 +72,11 @@ class KeyWalkProbe:
         self._cpu: tuple[float, float] | None = None
         self._begin()
         self._finished_at: float | None = None
+
+    @property
+    def took(self) -> float:
+        """See ``Probe``."""
+        return self._pipeline.waited - self._waited
 
     def attend(self, interest: Interest) -> None:
         """Walk only while the page is open."""
@@ -84,7 +90,7 @@ class KeyWalkProbe:
 
     def poll(self) -> Iterator[Observation]:
         """Some steps of the walk."""
-        now = time.time()
+        now, self._waited = time.time(), self._pipeline.waited
         if not self._watched:
             return
         if self._finished_at is not None:

@@ -43,6 +43,8 @@ class Pipeline:
         self._line = line
         self._address = address
         self.commands = 0
+        self.waited = 0.0
+        """Seconds for which the server was waited for, all questions together."""
         self._rated: tuple[float, int] | None = None
         self._denied: dict[str, str] = {}
         self._key_denied = False
@@ -91,6 +93,7 @@ class Pipeline:
     def send(self, packed: Packed) -> list[Any]:
         """Send packed commands and read one reply for each; as ``ask``, but takes no note of what is denied."""
         replies: list[Any] = []
+        begun = time.monotonic()
         with self._connection() as connection:
             connection.send_packed_command(packed.chunks)
             for _ in range(packed.count):
@@ -99,6 +102,7 @@ class Pipeline:
                 except (ResponseError, BusyLoadingError) as refused:
                     replies.append(refused)
             self._bytes = _socket_bytes(connection) or self._bytes
+        self.waited += time.monotonic() - begun
         return replies
 
     @property

@@ -57,11 +57,17 @@ class RedisQueues:
         self._sampled_at = 0.0
         self._ends: dict[str, _Ends] = {}
         self._first = True
+        self._waited = 0.0
         self._packed: Packed | None = None
         self._keys: list[tuple[Known, tuple[tuple[int, bytes], ...]]] = []
         self.names = QueueNames(settings, pipeline)
         self._unacked = UnackedHash(settings, pipeline, self.names)
         self._asked = self._unacked.lengths()
+
+    @property
+    def took(self) -> float:
+        """See ``Probe``."""
+        return self._pipeline.waited - self._waited
 
     def attend(self, interest: Interest) -> None:
         """Slower when nobody looks at queues, and with very many of them."""
@@ -77,7 +83,7 @@ class RedisQueues:
 
     def poll(self) -> Iterator[Observation]:
         """All queues; and one queue's messages when somebody looks into it."""
-        now = time.time()
+        now, self._waited = time.time(), self._pipeline.waited
         self.names.hint(self._interest.queues, now)
         if self._interest.queue is not None:
             self.names.hint((self._interest.queue,), now)
