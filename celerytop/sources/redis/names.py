@@ -45,7 +45,8 @@ class Known(msgspec.Struct):
     """As Redis has it (undecodable bytes as surrogates), without prefix and priority."""
     name: str
     """Clean, for people."""
-    by: set[str]
+    by: tuple[str, ...]
+    """In order."""
     seen_at: float
 
 
@@ -262,19 +263,15 @@ class QueueNames:
         if known is None:
             if len(self._known) >= NAMES_LIMIT or not key:
                 return
-            known = self._known[key] = Known(key, clean(key), set(), now)
+            known = self._known[key] = Known(key, clean(key), (), now)
             if by and known.name != key:  # until now hinted by its clean name only
                 self._known.pop(known.name, None)
             self._by_name[known.name] = key
             self._tables.setdefault(key, 0.0)  # Celery's default: the exchange is called like the queue
             self.changed = True
         known.seen_at = max(known.seen_at, now)
-        if by:
-            known.by.add(by)
-
-    def keep(self, key: str, now: float) -> None:
-        """Messages wait in it: it is not forgotten."""
-        self._known[key].seen_at = now
+        if by and by not in known.by:
+            known.by = tuple(sorted((*known.by, by)))
 
     def _forget(self, now: float) -> None:
         over = [k for k in self._known.values() if now - k.seen_at > FORGET_AFTER and "settings" not in k.by]

@@ -14,8 +14,17 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
+import hiredis
 import msgspec
-from redis.exceptions import BusyLoadingError, MasterDownError, NoPermissionError, RedisError, ResponseError
+from redis._parsers.hiredis import NOT_ENOUGH_DATA
+from redis.exceptions import (
+    BusyLoadingError,
+    ConnectionError,
+    MasterDownError,
+    NoPermissionError,
+    RedisError,
+    ResponseError,
+)
 
 from celerytop.model.address import Address
 from celerytop.sources.redis.connection import HasClient, translate
@@ -96,11 +105,12 @@ class Pipeline:
         begun = time.monotonic()
         with self._connection() as connection:
             connection.send_packed_command(packed.chunks)
-            for _ in range(packed.count):
-                try:
+            while len(replies) < packed.count:
+                try:  # waits, and reads what is there
                     replies.append(connection.read_response(disable_decoding=True, disconnect_on_error=False))
                 except (ResponseError, BusyLoadingError) as refused:
                     replies.append(refused)
+                self.commands += _read_on(connection, replies, packed.count)
             self._bytes = _socket_bytes(connection) or self._bytes
         self.waited += time.monotonic() - begun
         return replies
@@ -182,6 +192,25 @@ def ill(refusal: Exception) -> bool:
 def whole(reply: Any) -> int | None:
     """A number, else ``None``."""
     return reply if isinstance(reply, int) else None
+
+
+def _read_on(connection: Any, replies: list[Any], wanted: int) -> int:
+    """Take the replies that were read already straight from hiredis; returns how many.
+
+    redis-py's own way costs 6 us a reply, three quarters of what a thousand queues take.
+    """
+    reader = getattr(connection._parser, "_reader", None)
+    if not isinstance(reader, hiredis.Reader):
+        return 0
+    before = len(replies)
+    while len(replies) < wanted:
+        reply = reader.gets(False)
+        if reply is NOT_ENOUGH_DATA:
+            break
+        if isinstance(reply, ConnectionError):
+            raise reply
+        replies.append(reply)
+    return len(replies) - before
 
 
 def _socket_bytes(connection: Any) -> tuple[int, int] | None:

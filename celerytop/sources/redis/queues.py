@@ -100,8 +100,10 @@ class RedisQueues:
         replies, count, oldest = self._ask()
         lengths: dict[str, list[int | None]] = {}
         at = 0
+        if set(map(type, replies)) != {int}:  # thousands of numbers are looked at in C; a refusal is None
+            replies = [whole(reply) for reply in replies]
         for known, keys in self._keys:
-            lengths[known.key] = [whole(reply) for reply in replies[at : at + len(keys)]]
+            lengths[known.key] = replies[at : at + len(keys)]
             at += len(keys)
         measured_at = time.time()
         self._look_at_ends(lengths, now)
@@ -150,21 +152,31 @@ class RedisQueues:
         held: Counter[str] | None,
         at: float,
     ) -> Queue:
-        counted = [(step, length) for (step, _), length in zip(keys, lengths, strict=False) if length is not None]
-        messages = sum(length for _, length in counted) if counted else None
+        counted = [length for length in lengths if length is not None]
+        messages = sum(counted) if counted else None
+        unacked = held[known.name] if held is not None else None
+        if not messages:
+            return Queue(
+                name=known.name,
+                messages=messages,
+                unacked=unacked,
+                type="list",
+                memory=messages,
+                known_by=known.by,
+                measured_at=at,
+            )
+        known.seen_at = at  # messages wait in it: it is not forgotten
         ends = self._ends[known.key]
-        if messages:
-            self.names.keep(known.key, at)
         return Queue(
             name=known.name,
             messages=messages,
-            unacked=held[known.name] if held is not None else None,
-            by_priority=tuple((step, length) for step, length in counted if length),
+            unacked=unacked,
+            by_priority=tuple([(key[0], length) for key, length in zip(keys, lengths, strict=False) if length]),
             type="list",
-            memory=ends.memory if messages else (0 if messages == 0 else None),
-            head=ends.head if messages else None,
-            tail=ends.tail if messages else None,
-            known_by=tuple(sorted(known.by)),
+            memory=ends.memory,
+            head=ends.head,
+            tail=ends.tail,
+            known_by=known.by,
             measured_at=at,
         )
 
