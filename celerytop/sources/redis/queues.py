@@ -8,14 +8,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import msgspec
-from redis.exceptions import NoPermissionError
 
 from celerytop.model.address import BrokerSettings
 from celerytop.model.observation import Observation, QueueSampled, QueuesMeasured
 from celerytop.model.queue import Message, Queue
 from celerytop.sources.base import Interest
+from celerytop.sources.redis.lengths import Keys, ListLengths
 from celerytop.sources.redis.names import Known, QueueNames, list_key
-from celerytop.sources.redis.pipeline import Command, Packed, Pipeline, raise_if_ill, whole
+from celerytop.sources.redis.pipeline import Command, Pipeline, whole
 from celerytop.sources.redis.sample import QueueSampler
 from celerytop.sources.redis.unacked import EVERY, EVERY_ELSEWHERE, UnackedHash
 from celerytop.sources.wire_message import decode_message
@@ -58,11 +58,9 @@ class RedisQueues:
         self._ends: dict[str, _Ends] = {}
         self._first = True
         self._waited = 0.0
-        self._packed: Packed | None = None
-        self._keys: list[tuple[Known, tuple[tuple[int, bytes], ...]]] = []
         self.names = QueueNames(settings, pipeline)
         self._unacked = UnackedHash(settings, pipeline, self.names)
-        self._asked = self._unacked.lengths()
+        self._lengths = ListLengths(settings, pipeline, self.names)
 
     @property
     def took(self) -> float:
@@ -78,7 +76,7 @@ class RedisQueues:
     def reset(self) -> None:
         """Look for everything anew: after a connect."""
         self.names.reset()
-        self._packed = None
+        self._lengths.reset()
         self._first = True
 
     def poll(self) -> Iterator[Observation]:
@@ -97,57 +95,23 @@ class RedisQueues:
 
     # ------------------------------------------------------------------------------------------------ inside
     def _measure(self, now: float) -> QueuesMeasured:
-        replies, count, oldest = self._ask()
-        lengths: dict[str, list[int | None]] = {}
-        at = 0
-        if set(map(type, replies)) != {int}:  # thousands of numbers are looked at in C; a refusal is None
-            replies = [whole(reply) for reply in replies]
-        for known, keys in self._keys:
-            lengths[known.key] = replies[at : at + len(keys)]
-            at += len(keys)
+        (count, oldest), lengths = self._lengths.measure(self._unacked.lengths(), now)
+        self._ends = {known.key: self._ends.get(known.key) or _Ends() for known, _ in self._lengths.queues}
         measured_at = time.time()
         self._look_at_ends(lengths, now)
         every = EVERY if self._interest.page in ("queues", "all") else EVERY_ELSEWHERE
         unacked = self._unacked.measure(count, oldest, now, every)
         held = self._unacked.by_queue() if unacked is not None else None
-        queues = tuple(self._queue(known, keys, lengths[known.key], held, measured_at) for known, keys in self._keys)
+        queues = tuple(
+            self._queue(known, keys, lengths[known.key], held, measured_at) for known, keys in self._lengths.queues
+        )
         self._first = False
         return QueuesMeasured(measured_at, queues, unacked, self.names.leftovers, self._note())
-
-    def _ask(self) -> tuple[list[Any], Any, Any]:
-        """LLEN of every step of every queue, and what ``unacked`` holds, in one go; ``None`` for what is denied."""
-        packed = self._commands()
-        found = iter(self._pipeline.send(packed))
-        count, oldest = (next(found) if self._pipeline.may(*command[:1]) else None for command in self._asked)
-        lists = list(found)
-        raise_if_ill((count, oldest, *lists[:1]))
-        told = [*zip(self._asked, (count, oldest), strict=True), *([(("LLEN",), lists[0])] if lists else [])]
-        for command, reply in told:
-            if isinstance(reply, NoPermissionError):
-                self._pipeline.deny(command, reply)
-                self._packed = None  # without it from now on
-        return lists, count, oldest
-
-    def _commands(self) -> Packed:
-        """Packed anew only when a name or a right has changed."""
-        if self._packed is not None and not self.names.changed:
-            return self._packed
-        self.names.changed = False
-        prefix, sep = self._settings.global_keyprefix, self._settings.sep
-        self._keys = [
-            (known, tuple((step, list_key(known.key, step, prefix, sep)) for step in self.names.steps))
-            for known in self.names
-        ]
-        lists = [("LLEN", key) for _, keys in self._keys for _, key in keys] if self._pipeline.may("llen") else []
-        held = [command for command in self._asked if self._pipeline.may(*command[:1])]
-        self._packed = self._pipeline.pack([*held, *lists])
-        self._ends = {known.key: self._ends.get(known.key) or _Ends() for known, _ in self._keys}
-        return self._packed
 
     def _queue(
         self,
         known: Known,
-        keys: tuple[tuple[int, bytes], ...],
+        keys: Keys,
         lengths: list[int | None],
         held: Counter[str] | None,
         at: float,

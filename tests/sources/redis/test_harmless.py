@@ -25,7 +25,8 @@ pytestmark = [pytest.mark.redis, pytest.mark.worker]
 
 PAGES = ("queues", "workers", "tasks", "broker", "hosts", "types", "all")
 READS = {
-    *("llen", "lindex", "lrange", "hlen", "hget", "zrange", "smembers", "scan", "dbsize", "pttl", "memory|usage"),
+    *("llen", "exists", "lindex", "lrange", "hlen", "hget", "zrange", "smembers", "scan", "dbsize", "pttl"),
+    "memory|usage",
     *(
         "info",
         "config|get",
