@@ -114,7 +114,7 @@ def _redis_count(client: redis.Redis, workers: list[Worker]) -> Spent:
 
 
 def on_rabbitmq(workers: int, queues: int) -> tuple[Spent, Spent, int]:
-    """Without, with, and how many queues and connections came or went meanwhile."""
+    """Without, with, and how many queues were left behind."""
     with RabbitServer() as server, ExitStack() as stack:
         connection = pika.BlockingConnection(pika.URLParameters(server.url()))
         channel = connection.channel()
@@ -128,9 +128,16 @@ def on_rabbitmq(workers: int, queues: int) -> tuple[Spent, Spent, int]:
         def count() -> Spent:
             return _rabbit_count(server, beam, running)
 
+        before = _there(server)
         spent = compare(count, lambda: screen(server.url(), "--management-url", server.management_url))
-        churn = server.api("GET", "/overview?columns=churn_rates")["churn_rates"]
-    return (*spent, churn.get("queue_created", 0) - queues)
+        left = _there(server) - before
+    return (*spent, left)
+
+
+def _there(server: RabbitServer) -> int:
+    """Queues, once the statistics of five seconds are over."""
+    time.sleep(6.0)
+    return int(server.api("GET", "/overview?columns=object_totals")["object_totals"]["queues"])
 
 
 def _beam(started: psutil.Process) -> psutil.Process:
@@ -157,7 +164,7 @@ def row(broker: str, what: str, workers: int, queues: int, measured: tuple[Spent
     )
     shown = (workers, queues) in ((5, 20), (200, 1000))
     alone = f"alone {100 * without.cpu:.2f} %, {without.calls:.0f} {what}/s"
-    note = f"log lines {max(0.0, more.log_lines * WATCHED):.0f}, {'slow' if broker == 'Redis' else 'queues made'} {odd}"
+    note = f"log lines {max(0.0, more.log_lines * WATCHED):.0f}, {'slow' if broker == 'Redis' else 'queues left'} {odd}"
     return Row(f"cost to {broker}: {workers} workers, {queues:,} queues", ours, alone, note, shown)
 
 
