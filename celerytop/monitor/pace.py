@@ -24,11 +24,12 @@ class Pace:
 
         Args:
             question: tells the lane's questions apart.
-            took: seconds the broker took.
+            took: seconds the broker took; 0.0: it was not asked this time.
             usual: seconds between two of this question when all is well.
         """
         last = self._took.setdefault(question, deque(maxlen=_TOGETHER))
-        last.append(took)
+        if took:
+            last.append(took)
         slow = min(last) if len(last) == _TOGETHER else 0.0
         self._stretch[question] = max(1.0, min(slow / SHARE, SLOWEST) / usual)
 

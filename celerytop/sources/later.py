@@ -2,10 +2,29 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
+from typing import Generic, TypeVar
 
 from celerytop.model.observation import Observation
 from celerytop.sources.base import Interest, Lane, Probe, Source
+
+T = TypeVar("T")
+
+
+class Once(Generic[T]):
+    """Makes a thing when it is first called, whichever thread that is, and gives the same from then on."""
+
+    def __init__(self, make: Callable[[], T]) -> None:
+        self._make = make
+        self._lock = threading.Lock()
+        self._made: list[T] = []
+
+    def __call__(self) -> T:
+        with self._lock:
+            if not self._made:
+                self._made.append(self._make())
+            return self._made[0]
 
 
 class LaterSource:

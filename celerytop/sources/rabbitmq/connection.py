@@ -14,12 +14,13 @@ from contextlib import contextmanager
 from typing import Any
 
 import pika
-from pika.adapters.select_connection import IOLoop, SelectConnection
+from pika.adapters.select_connection import IOLoop
 from pika.exceptions import AMQPConnectionError, AMQPError
 
 from celerytop.errors import BrokerError, DeniedError, RefusedError, SourceError
 from celerytop.model.address import Address, BrokerSettings, Endpoint
 from celerytop.sources.rabbitmq.failure import frozen, translate, unreadable_certificate
+from celerytop.sources.rabbitmq.frames import Connection, Taker
 from celerytop.sources.rabbitmq.tls import context
 
 PORT, TLS_PORT = 5672, 5671
@@ -40,7 +41,7 @@ logging.getLogger("pika").setLevel(logging.CRITICAL + 1)
 class Link:
     """An open connection. Not for several threads."""
 
-    def __init__(self, impl: SelectConnection, loop: IOLoop, address: Address, endpoint: Endpoint) -> None:
+    def __init__(self, impl: Connection, loop: IOLoop, address: Address, endpoint: Endpoint) -> None:
         self.address = address
         self.place = place(address, endpoint)
         self.impl = impl
@@ -50,6 +51,7 @@ class Link:
         """AMQP methods sent, heartbeats not counted."""
         self._loop = loop
         self._lost: BaseException | None = None
+        impl.read_more_at_once()
         impl.add_on_close_callback(self._on_close)
         impl.add_on_connection_blocked_callback(self._on_blocked)
         impl.add_on_connection_unblocked_callback(self._on_unblocked)
@@ -79,6 +81,12 @@ class Link:
         self._loop.call_later(0, lambda: None)
         self._turn()
         self._check()
+
+    def flush(self) -> None:
+        """Send what waits, now, and read nothing."""
+        transport = self.impl._transport
+        if transport is not None and transport.get_write_buffer_size():
+            transport._on_socket_writable()
 
     def _turn(self) -> None:
         self._loop.poll()
@@ -164,6 +172,11 @@ class Channel:
         self.impl.add_on_close_callback(self._on_close)
 
     @property
+    def number(self) -> int:
+        """As its frames carry it."""
+        return int(self.impl.channel_number)
+
+    @property
     def open(self) -> bool:
         """Ready for use."""
         return bool(self.impl.is_open)
@@ -189,6 +202,15 @@ class Channel:
             self.check()
         return answers[0].method
 
+    def show(self, taker: Taker) -> None:
+        """Let ``taker`` have what it knows of what arrives here; pika gets the rest."""
+        self.link.impl.takers[self.number] = taker
+
+    def send(self, frames: bytes, methods: int) -> None:
+        """Send so many methods at once, whose answers a taker will read; pika would send each in a packet."""
+        self.link.commands += methods
+        self.link.impl._output_marshaled_frames([frames])
+
     def check(self) -> None:
         """Raise why it is closed, if it is."""
         if self.reason is not None:
@@ -201,6 +223,7 @@ class Channel:
 
     def _on_close(self, _impl: Any, reason: BaseException) -> None:
         self.reason = reason
+        self.link.impl.takers.pop(self.number, None)  # the number will be used again
 
 
 @contextmanager
@@ -249,7 +272,7 @@ def _connect(address: Address, endpoint: Endpoint, timeout: float) -> Link:
     loop = IOLoop()
     loop.activate_poller()
     try:
-        SelectConnection.create_connection(
+        Connection.create_connection(
             [parameters(address, endpoint, timeout)], on_done=results.append, custom_ioloop=loop
         )
         deadline = time.monotonic() + timeout + 0.2

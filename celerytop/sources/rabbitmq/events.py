@@ -19,6 +19,7 @@ from celerytop.model.address import BrokerSettings
 from celerytop.model.observation import EventsReceived
 from celerytop.sources.rabbitmq.connection import ANSWER_TIMEOUT, Channel, Link, connect, translated
 from celerytop.sources.rabbitmq.failure import NOT_FOUND, frozen
+from celerytop.sources.rabbitmq.frames import Deliveries
 from celerytop.sources.wire import Decoder
 
 TTL = 5.0
@@ -30,14 +31,16 @@ ARGUMENTS = {
     "x-max-length-bytes": LENGTH_BYTES,
     "x-overflow": "drop-head",
 }
-BATCH, BATCH_BYTES = 1000, 512 << 10
-"""Messages and bytes of one slice at most: more would hold up the screen for longer than a frame."""
-SLICE = 0.01
-"""Seconds to gather a batch once the first message is there: fewer, larger batches cost half the CPU."""
+PLENTY = 64 << 10
+"""Bytes read at once that are worth a batch of their own, and a sign of a flood."""
+GATHER = 0.003
+"""Seconds to let less than that gather, in the kernel: fewer, larger batches cost half the CPU."""
 PULSE = 0.5
 """Seconds after which something is yielded even if nothing has come."""
 CHECK_EVERY, CHECK_BUSY = 2.0, 0.25
 """Seconds between two looks at our own queue; the answer proves that the broker lives. More often in a flood."""
+HEAD_START = 0.02
+"""Seconds between asking for our queue after a standstill and reading again, which empties it within a tenth of one."""
 FULL = 0.9
 """Part of the queue's limits from which on it counts as full."""
 REBIND_EVERY = 30.0
@@ -88,8 +91,7 @@ class _Stream:
         self._exchange = settings.event_exchange
         self._queue = f"{settings.event_exchange}.ctop.{uuid.uuid4().hex}"
         self._decoder = Decoder()
-        self._bodies: list[bytes] = []
-        self._size = 0
+        self._arrived = Deliveries()
         self._mean = 0.0
         """Bytes of a message in the last batch."""
         self._channel: Channel | None = None
@@ -127,13 +129,13 @@ class _Stream:
             auto_ack=True,
             exclusive=True,
         )
+        channel.show(self._arrived)
         self._channel = channel
         self._heard_at = self._turned_at = self._checked_at = self._bound_at = time.monotonic()
         return True
 
     def _on_event(self, _channel: Any, _method: Any, _properties: Any, body: bytes) -> None:
-        self._bodies.append(body)
-        self._size += len(body)
+        self._arrived.add(body)
 
     def _on_cancel(self, _frame: Any) -> None:
         self._cancelled = True
@@ -145,15 +147,20 @@ class _Stream:
         Raises:
             BrokerError: frozen, cut, or our queue was taken away.
         """
-        if time.monotonic() - self._turned_at > TTL:  # stopped by Ctrl-Z, or starved
-            self._stood_still = True
+        still = time.monotonic() - self._turned_at
+        if still > CHECK_BUSY:  # starved, or stopped by Ctrl-Z
+            self._stood_still |= still > TTL
             self._check(time.monotonic())
-        if self._link.wait(lambda: self._bodies or self._broken(), PULSE) and not self._enough():
-            self._link.wait(self._enough, SLICE)
+            self._link.flush()
+            time.sleep(HEAD_START)
+        if self._link.wait(lambda: self._arrived.bodies or self._broken(), PULSE) and not self._plenty():
+            time.sleep(GATHER)
+            self._link.pump()
         self._watch()
-        if not (self._bodies or self._overflowed):
+        bodies, size = self._arrived.bodies, self._arrived.size
+        if not (bodies or self._overflowed):
             return None
-        bodies, self._bodies, size, self._size = self._bodies, [], self._size, 0
+        self._arrived.bodies, self._arrived.size = [], 0
         self._mean = size / len(bodies) if bodies else self._mean
         received = self._decoder.feed_amqp(bodies, time.time())
         if self._overflowed:
@@ -161,8 +168,8 @@ class _Stream:
             self._overflowed = 0
         return received
 
-    def _enough(self) -> bool:
-        return len(self._bodies) >= BATCH or self._size >= BATCH_BYTES or self._broken()
+    def _plenty(self) -> bool:
+        return self._arrived.size >= PLENTY or self._broken()
 
     def _broken(self) -> bool:
         return self._cancelled or (self._channel is not None and self._channel.closed)
@@ -179,7 +186,7 @@ class _Stream:
             self._bytes, self._heard_at = self._link.bytes_in, now
         if self._asked_at is not None and now - max(self._asked_at, self._heard_at) > ANSWER_TIMEOUT:
             raise frozen(self._link.place)
-        pause = CHECK_BUSY if self._enough() else CHECK_EVERY
+        pause = CHECK_BUSY if self._plenty() else CHECK_EVERY
         if self._asked_at is None and now - self._checked_at > pause:
             self._check(now)
         if self._asked_at is None and now - self._bound_at > REBIND_EVERY and self._channel is not None:

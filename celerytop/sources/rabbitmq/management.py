@@ -141,7 +141,7 @@ class Management:
         """Ask what is due."""
         if self._api is None:
             raise BrokerError("not connected")
-        started = time.monotonic()
+        started, self.took = time.monotonic(), 0.0
         looks = [*self._looks, *([self._clients] if self._interest.page in CLIENT_PAGES else [])]
         due = [look for look in looks if look.due_at <= started]
         try:
@@ -170,6 +170,7 @@ class Management:
             self._denied.add(f"tag monitoring, for {str(error).rpartition(' ')[2]}")
             least = 60.0
         now = time.monotonic()
+        self.took = max(self.took, (now - started) / max(1, api.requests - before))
         look.took(now - started, api.requests - before, now, least)
 
     def _meter(self, api: Api) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from celerytop.errors import BrokerError
 from celerytop.model.address import BrokerSettings
@@ -39,6 +40,8 @@ class RabbitQueues:
         self._picture = picture
         self._interest = Interest()
         self._declarer: Declarer | None = None
+        self._named: dict[str, _Named] = {}
+        self._named_from: tuple[frozenset[str], tuple[str, ...]] | None = None
 
     def use(self, link: Link | None) -> None:
         """Ask over this connection from now on."""
@@ -54,16 +57,17 @@ class RabbitQueues:
         """Count all of them in one round trip."""
         if self._declarer is None:
             raise BrokerError("not connected")
-        names, wanted = self._names()
+        names, begun = self._names(), time.monotonic()
         with translated(self._settings.address, self._declarer.link.place):
             answers = self._declarer.ask(names)
+        self.took = time.monotonic() - begun
         if len(names) > MANY:
             self.every = 4.0
         at = time.time()
         measured = tuple(
-            _queue(name, answer, names[name], at)
+            _queue(names[name], answer, at)
             for name, answer in answers.items()
-            if answer.exists or name in wanted  # nobody has named ``celery``: it need not be there
+            if answer.exists or names[name].wanted  # nobody has named ``celery``: it need not be there
         )
         note = "the broker is slow: not every queue was counted" if len(answers) < len(names) else None
         yield QueuesMeasured(at, measured, note=note)
@@ -71,26 +75,48 @@ class RabbitQueues:
             total = answers.get(self._interest.queue, Answer()).messages or 0
             yield QueueSampled(at, QueueSample(self._interest.queue, at, total, 0, note=NOT_SAMPLED))
 
-    def _names(self) -> tuple[dict[str, tuple[str, ...]], set[str]]:
-        """Every name worth asking with how this module knows of it; and those that somebody has named."""
-        listed, settings = self._picture.listed, self._settings
-        as_written = {clean(name, 255): name for name in listed}  # what we were told may be cleaned already
-        named = [as_written.get(name, name) for name in (*settings.queues, *self._interest.queues)]
-        names = {
-            name: (("settings",) if name in settings.queues else ()) + (("management",) if name in listed else ())
-            for name in dict.fromkeys((DEFAULT_QUEUE, *named, *sorted(listed)))
-            if speakable(name) and not plumbing(name, settings)
-        }
-        return names, {*named, *listed}
+    def _names(self) -> dict[str, _Named]:
+        """Every name worth asking; looked through again only when there are other names."""
+        listed, told = self._picture.listed, self._interest.queues
+        if self._named_from != (listed, told):
+            self._named = _worth_asking(self._settings, listed, told)
+            self._named_from = listed, told
+        return self._named
 
 
-def _queue(name: str, answer: Answer, known_by: tuple[str, ...], at: float) -> Queue:
+class _Named(NamedTuple):
+    """What is known of a queue before it is asked."""
+
+    shown: str
+    """Its name as it may be drawn."""
+    known_by: tuple[str, ...]
+    wanted: bool
+    """Somebody has named it: that it is missing is worth a line."""
+
+
+def _worth_asking(settings: BrokerSettings, listed: frozenset[str], told: tuple[str, ...]) -> dict[str, _Named]:
+    as_written = {clean(name, 255): name for name in listed}  # what we were told may be cleaned already
+    set_up = frozenset(settings.queues)
+    named = [as_written.get(name, name) for name in (*settings.queues, *told)]
+    wanted = {*named, *listed}
+    return {
+        name: _Named(
+            clean(name, 255),
+            (("settings",) if name in set_up else ()) + (("management",) if name in listed else ()),
+            name in wanted,
+        )
+        for name in dict.fromkeys((DEFAULT_QUEUE, *named, *sorted(listed)))
+        if speakable(name) and not plumbing(name, settings)
+    }
+
+
+def _queue(named: _Named, answer: Answer, at: float) -> Queue:
     return Queue(
-        clean(name, 255),
+        named.shown,
         messages=answer.messages,
         consumers=answer.consumers,
         exists=answer.exists,
-        known_by=known_by,
+        known_by=named.known_by,
         measured_at=at,
     )
 

@@ -180,8 +180,9 @@ def test_a_right_that_is_missing_is_named(rabbitmq_server: RabbitServer, exchang
         rabbitmq_server.delete_user("blind")
 
 
+@pytest.mark.parametrize("ttl", [0.0, events.TTL], ids=["some too old", "too many"])
 def test_a_reader_that_cannot_keep_up_says_that_it_lost_some(
-    rabbitmq_server: RabbitServer, exchange: str, monkeypatch: pytest.MonkeyPatch
+    rabbitmq_server: RabbitServer, exchange: str, monkeypatch: pytest.MonkeyPatch, ttl: float
 ) -> None:
     monkeypatch.setattr(events, "LENGTH", 50)
     monkeypatch.setattr(events, "ARGUMENTS", {**events.ARGUMENTS, "x-max-length": 50})
@@ -195,7 +196,8 @@ def test_a_reader_that_cannot_keep_up_says_that_it_lost_some(
             channel.basic_publish("celeryev", "task.multi", body)
         channel.queue_declare("done")
         dropped, until = 0, time.monotonic() + 15
-        monkeypatch.setattr(events, "TTL", 0.0)  # as if it had stood still
+        monkeypatch.setattr(events, "TTL", ttl)
+        monkeypatch.setattr(events, "CHECK_BUSY", 0.0)  # it has stood still for that long
         while not dropped and time.monotonic() < until:
             batch = next(stream)
             dropped += batch.dropped if batch is not None else 0
