@@ -70,6 +70,8 @@ def drain(kind: str, url: str, chunks: list[Chunk], server: psutil.Process, conn
             told = json.loads(reader.stdout.readline())
         finally:
             reader.kill()
+    if told["dropped"]:
+        raise RuntimeError(f"{kind} dropped {told['dropped']:,} events")
     return Drained(told["rate"], told["cpu"], 1e6 * spent / wanted)
 
 

@@ -1,9 +1,10 @@
-"""What 100,000 tasks take, and what a picture costs: by tasks, workers and queues, and how it grows with them."""
+"""What 100,000 tasks take, and whether that stays while millions come and go."""
 
 from __future__ import annotations
 
 import gc
 import json
+import statistics
 import subprocess
 import sys
 import time
@@ -11,18 +12,16 @@ import time
 import psutil
 
 from benchmarks.stream import messages
-from benchmarks.table import Row, middle, report, times
+from benchmarks.table import Row, report, times
 from celerytop.cluster import Cluster
-from celerytop.model.event import Event, TaskReceived, TaskStarted, TaskSucceeded, WorkerHeartbeat
-from celerytop.model.observation import UP, EventsReceived, QueuesMeasured, SourceChanged
-from celerytop.model.queue import Queue
+from celerytop.model.observation import UP, SourceChanged
 from celerytop.model.snapshot import ClusterInfo
 from celerytop.sources.wire import Decoder
 from tests.rig.process import ROOT
 
 TASKS = 100_000
-SIZES = {"tasks": (100, 10_000, 100_000), "workers": (10, 1000, 10_000), "queues": (10, 1000, 5000)}
-PICTURES = 9
+CHURN, MANY = 10_000, 1_000_000
+"""Tasks held, and tasks that come and go meanwhile: an hour of 280 a second."""
 
 
 def fresh(now: float) -> Cluster:
@@ -69,65 +68,37 @@ def held(kind: str) -> float:
     return float(subprocess.run(words, capture_output=True, text=True, check=True, cwd=ROOT).stdout)
 
 
-def _many(what: str, number: int, now: float) -> Cluster:
-    cluster = fresh(now)
-    workers = number if what == "workers" else 10
-    _beat(cluster, workers, now)
-    queues = tuple(Queue(f"queue-{one}", messages=one, known_by=("settings",)) for one in range(_some(what, number)))
-    cluster.apply(QueuesMeasured(now, queues))
-    for first in range(0, number if what == "tasks" else 100):
-        cluster.apply(EventsReceived(now, [TaskReceived(f"{first:036}", now, _worker(first, workers), "app.add")]))
-    return cluster
-
-
-def _some(what: str, number: int) -> int:
-    return number if what == "queues" else 10
-
-
-def _worker(number: int, workers: int) -> str:
-    return f"celery@host-{number % workers}"
-
-
-def _beat(cluster: Cluster, workers: int, now: float) -> None:
-    beats = [WorkerHeartbeat(_worker(one, workers), now, one, 2.0, 1, one) for one in range(workers)]
-    cluster.apply(EventsReceived(now, list(beats)))
-
-
-def picture(what: str, number: int) -> float:
-    """Milliseconds of a picture, under the lock, when some hundred events have come since the last one."""
-    now = 1_700_000_000.0
-    cluster = _many(what, number, now)
-    took = []
-    for turn in range(PICTURES):
-        at = now + 4.0 + turn / 2
-        workers = number if what == "workers" else 10
-        beats = [WorkerHeartbeat(_worker(one, workers), at, one, 2.0, 1, one) for one in range(turn % 4, workers, 4)]
-        cluster.apply(EventsReceived(at, list(beats)))  # each beats every two seconds
-        for one in range(30):
-            uuid, worker = f"{turn}-{one:030}", _worker(one, workers)
-            events: list[Event] = [
-                TaskReceived(uuid, at, worker, "app.add"),
-                TaskStarted(uuid, at, worker),
-                TaskSucceeded(uuid, at, worker, "1", 0.1),
-            ]
-            cluster.apply(EventsReceived(at, events))
-        begun = time.process_time()
+def churn() -> tuple[float, int]:
+    """(MB gained an hour, events folded) by a full store: the slope of the hour but its first third."""
+    began = time.time()
+    cluster, decoder = Cluster(ClusterInfo("bench", "redis://h", "redis"), ("events",), began, CHURN), Decoder()
+    cluster.apply(SourceChanged(began, "events", UP))
+    process, rounds = psutil.Process(), MANY // CHURN
+    sizes, events = [], 0
+    for number in range(rounds):
+        at = began + 3600 * number / rounds
+        mark = b"-%04x-4c3a-" % number  # else the same ids would come again
+        bodies = [message.body.replace(b"-9b1d-4c3a-", mark) for message in messages(CHURN, 24, at)]
+        for first in range(0, len(bodies), 20):
+            seen = decoder.feed_amqp(bodies[first : first + 20], at)
+            events += len(seen.events)
+            cluster.apply(seen)
         cluster.snapshot(at)
-        took.append(1000 * (time.process_time() - begun))
-    return middle(took)
+        gc.collect()
+        sizes.append(process.memory_info().rss / 2**20)
+    settled = rounds // 3
+    return statistics.linear_regression(range(settled, rounds), sizes[settled:]).slope * rounds, events
 
 
 def main() -> None:
     """Measure, print, keep."""
     ours, other = held("celerytop"), held("celery")
-    rows = [Row("memory of 100,000 tasks", f"{ours:.0f} MB", f"celery State {other:.0f} MB", times(other, ours))]
-    for what, numbers in SIZES.items():
-        found = [picture(what, number) for number in numbers]
-        slope = 1000 * (found[-1] - found[0]) / (numbers[-1] - numbers[0])
-        sizes = " / ".join(f"{number:,}" for number in numbers)
-        took = " / ".join(f"{one:.1f}" for one in found)
-        rows.append(Row(f"a picture with {sizes} {what}", f"{took} ms", "", f"{slope:.2f} us for each"))
-    report("memory", "memory and pictures", rows)
+    gained, events = churn()
+    rows = [
+        Row("memory of 100,000 tasks", f"{ours:.0f} MB", f"celery State {other:.0f} MB", times(other, ours)),
+        Row(f"gained in an hour of {events:,} events, {CHURN:,} tasks held", f"{gained:+.1f} MB"),
+    ]
+    report("memory", "memory", rows)
 
 
 if __name__ == "__main__":

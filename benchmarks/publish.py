@@ -57,9 +57,9 @@ class Chunk(NamedTuple):
     events: int
 
 
-def for_redis(messages: Iterable[Message]) -> list[Chunk]:
-    """PUBLISH commands."""
-    return _chunks(messages, _redis_command)
+def for_redis(messages: Iterable[Message], chunk: int = _CHUNK) -> list[Chunk]:
+    """PUBLISH commands, ``chunk`` bytes or a bit more at once."""
+    return _chunks(messages, _redis_command, chunk)
 
 
 def for_rabbitmq(messages: Iterable[Message]) -> list[Chunk]:
@@ -92,7 +92,7 @@ class _Frames:
         return self._methods[key] + header + struct.pack(">BHL", 3, 1, len(body)) + body + b"\xce"
 
 
-def _chunks(messages: Iterable[Message], pack: Callable[[Message], bytes]) -> list[Chunk]:
+def _chunks(messages: Iterable[Message], pack: Callable[[Message], bytes], chunk: int = _CHUNK) -> list[Chunk]:
     found: list[Chunk] = []
     parts: list[bytes] = []
     size = events = 0
@@ -100,7 +100,7 @@ def _chunks(messages: Iterable[Message], pack: Callable[[Message], bytes]) -> li
         parts.append(pack(message))
         size += len(parts[-1])
         events += message.events
-        if size >= _CHUNK:
+        if size >= chunk:
             found.append(Chunk(b"".join(parts), len(parts), events))
             parts, size, events = [], 0, 0
     return [*found, Chunk(b"".join(parts), len(parts), events)]

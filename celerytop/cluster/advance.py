@@ -32,7 +32,7 @@ from celerytop.model.event import (
     TaskStarted,
     TaskSucceeded,
 )
-from celerytop.model.task import READY_STATES, Task
+from celerytop.model.task import READY_STATES, BriefTask, SentTask, Task, sent, whole
 
 RANK = {
     "PENDING": 0,
@@ -65,13 +65,13 @@ def advance(task: Task | None, event: TaskEvent, at: float, queue: str | None = 
 
 
 def _sent(task: Task | None, event: TaskSent, at: float, queue: str | None) -> Task:
-    known = task or Task(event.uuid)
+    known = sent(task) if task is not None else SentTask(event.uuid)
     parent, root = _family(known, event)
     later = known.sent_at is None or event.timestamp >= known.sent_at
     again = event.retries is not None and known.retries is not None and event.retries < known.retries
     fields: dict[str, Any] = {} if again else _call(known, event)
     return replace(
-        known,
+        whole(known) if "eta_at" in fields or "expires_at" in fields else known,
         parent_id=parent,
         root_id=root,
         queue=event.queue or known.queue,
@@ -88,7 +88,7 @@ def _received(task: Task | None, event: TaskReceived, at: float, queue: str | No
     uuid = event.uuid
     parent = event.parent_id
     if task is None:
-        return Task(
+        task = BriefTask(
             uuid,
             name=event.name,
             state="RECEIVED",
@@ -99,11 +99,12 @@ def _received(task: Task | None, event: TaskReceived, at: float, queue: str | No
             args=event.args,
             kwargs=event.kwargs,
             retries=event.retries,
-            eta_at=None if event.eta is None else moment(event.eta),
-            expires_at=None if event.expires is None else moment(event.expires),
             received_at=event.timestamp,
             updated_at=at,
         )
+        if event.eta is None and event.expires is None:
+            return task
+        return replace(whole(task), eta_at=moment(event.eta), expires_at=moment(event.expires))
     return _received_again(task, event, at, queue)
 
 
@@ -119,40 +120,28 @@ def _received_again(task: Task, event: TaskReceived, at: float, queue: str | Non
         fields |= {"state": "RECEIVED", "worker": event.hostname}
     elif task.worker is None or (newest and task.state == "RECEIVED"):  # the latter: delivered once more
         fields |= {"worker": event.hostname, "finished_at": None}
+    if "eta_at" in fields or "expires_at" in fields:
+        task = whole(task)
     return replace(task, parent_id=parent, root_id=root, queue=task.queue or queue, updated_at=at, **fields)
 
 
 def _started(task: Task | None, event: TaskStarted, at: float, queue: str | None) -> Task:
     moment_, worker = event.timestamp, event.hostname
     if task is None:
-        return Task(event.uuid, state="STARTED", worker=worker, queue=queue, started_at=moment_, updated_at=at)
-    if task.state == "RECEIVED" and task.place != "active" and task.finished_at is None:  # nearly always
-        return replace(
-            task,
-            state="STARTED",
-            worker=worker,
-            started_at=moment_,
-            place=None,
-            worker_pid=None,
-            updated_at=at,
-        )
+        return BriefTask(event.uuid, state="STARTED", worker=worker, queue=queue, started_at=moment_, updated_at=at)
+    if type(task) is not Task and task.state == "RECEIVED" and task.finished_at is None:  # nearly always
+        return replace(task, state="STARTED", worker=worker, started_at=moment_, updated_at=at)
     if _late_start(task, event):
         started = max(task.started_at or 0.0, moment_)
         return replace(
             task, started_at=started, runtime=_runtime(task.runtime, task.finished_at, started), updated_at=at
         )
+    told: dict[str, Any] = {"state": "STARTED", "worker": worker, "started_at": moment_, "updated_at": at}
+    told |= {"finished_at": None, "runtime": None}
+    if type(task) is not Task:
+        return replace(task, **told)
     listed = task.place == "active" and task.worker == worker
-    return replace(
-        task,
-        state="STARTED",
-        worker=worker,
-        started_at=moment_,
-        finished_at=None,
-        runtime=None,
-        place="active" if listed else None,
-        worker_pid=task.worker_pid if listed else None,
-        updated_at=at,
-    )
+    return replace(task, place="active" if listed else None, worker_pid=task.worker_pid if listed else None, **told)
 
 
 def _late_start(task: Task, event: TaskStarted) -> bool:
@@ -166,26 +155,25 @@ def _late_start(task: Task, event: TaskStarted) -> bool:
 
 def _succeeded(task: Task | None, event: TaskSucceeded, at: float, queue: str | None) -> Task:
     if event.runtime is None and event.result is None:  # gevent and eventlet: the task was terminated
-        return replace(task or Task(event.uuid), worker=event.hostname, updated_at=at)
+        return replace(task or BriefTask(event.uuid), worker=event.hostname, updated_at=at)
     if task is None:
-        task = Task(event.uuid)
+        task = BriefTask(event.uuid)
     elif task.state == "SUCCESS":
         return replace(task, result=event.result, runtime=event.runtime, updated_at=at)
     return replace(
-        task,
+        replace(task, place=None) if type(task) is Task and task.place is not None else task,
         state="SUCCESS",
         worker=event.hostname,
         queue=task.queue or queue,
         result=event.result,
         runtime=event.runtime,
         finished_at=event.timestamp,
-        place=None,
         updated_at=at,
     )
 
 
 def _failed(task: Task | None, event: TaskFailed, at: float, queue: str | None) -> Task:
-    known = task or Task(event.uuid)
+    known = whole(task or BriefTask(event.uuid))
     exception = real_exception(event.exception, event.traceback)
     if known.state == "FAILURE":  # a hard time limit fails twice
         return replace(
@@ -211,7 +199,7 @@ def _failed(task: Task | None, event: TaskFailed, at: float, queue: str | None) 
 
 
 def _retried(task: Task | None, event: TaskRetried, at: float, queue: str | None) -> Task:
-    known = task or Task(event.uuid)
+    known = whole(task or BriefTask(event.uuid))
     exception = real_exception(event.exception, event.traceback)
     told = {"retried_at": max(event.timestamp, known.retried_at or 0.0), "updated_at": at}
     if _since(known) > event.timestamp and known.state != "RETRY":
@@ -230,7 +218,7 @@ def _retried(task: Task | None, event: TaskRetried, at: float, queue: str | None
 
 
 def _revoked(task: Task | None, event: TaskRevoked, at: float, queue: str | None) -> Task:
-    known = task or Task(event.uuid)
+    known = whole(task or BriefTask(event.uuid))
     signum = signal_number(event.signum)
     told: dict[str, Any] = {
         "terminated": known.terminated or event.terminated,
@@ -252,7 +240,7 @@ def _revoked(task: Task | None, event: TaskRevoked, at: float, queue: str | None
 
 
 def _rejected(task: Task | None, event: TaskRejected, at: float, queue: str | None) -> Task:
-    known = task or Task(event.uuid)
+    known = whole(task or BriefTask(event.uuid))
     if known.state in READY_STATES or _since(known) > event.timestamp or _old_attempt(known, event):
         return replace(known, updated_at=at)
     return replace(known, state="REJECTED", worker=event.hostname, place=None, updated_at=at)
@@ -267,8 +255,8 @@ def _call(task: Task, event: TaskSent | TaskReceived) -> dict[str, Any]:
     """What the message says of the call; what it does not say stays as it was."""
     fields: dict[str, Any] = {
         "name": event.name or task.name,
-        "args": event.args if event.args is not None else task.args,
-        "kwargs": event.kwargs if event.kwargs is not None else task.kwargs,
+        "args": _same(event.args, task.args),
+        "kwargs": _same(event.kwargs, task.kwargs),
         "retries": event.retries if event.retries is not None else task.retries,
     }
     if event.eta is not None or _exceeds(event.retries, task.retries):
@@ -278,13 +266,17 @@ def _call(task: Task, event: TaskSent | TaskReceived) -> dict[str, Any]:
     return fields
 
 
+def _same(told: str | None, known: str | None) -> str | None:
+    """What is told; if it is what was known, that very object: the store holds texts once."""
+    return known if told is None or told == known else told
+
+
 def _family(task: Task, event: TaskSent | TaskReceived) -> tuple[str | None, str | None]:
     """(parent, root). The message of a retry names itself as its parent: what was known before stays."""
+    root = _same(event.root_id or None, task.root_id)
     if event.parent_id == event.uuid:
-        return task.parent_id, task.root_id or event.root_id
-    if event.parent_id is None:
-        return task.parent_id, event.root_id or task.root_id
-    return event.parent_id, event.root_id or task.root_id
+        return task.parent_id, task.root_id or root
+    return _same(event.parent_id, task.parent_id), root
 
 
 def _exceeds(retries: int | None, before: int | None) -> bool:

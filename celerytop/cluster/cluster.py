@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
-from collections.abc import Iterator, Mapping
+from collections import deque
+from collections.abc import Iterator
 from typing import assert_never
 
 from msgspec.structs import replace
 
-from celerytop.cluster import queues as queue_pictures
 from celerytop.cluster.actions import ActionBook
 from celerytop.cluster.brokers import BrokerBook
 from celerytop.cluster.clocks import Clocks
@@ -17,13 +16,15 @@ from celerytop.cluster.hosts import Hosts
 from celerytop.cluster.inspected import fold_listed, leave
 from celerytop.cluster.liveness import Reach
 from celerytop.cluster.notes import notes
+from celerytop.cluster.queue_pictures import QueuePictures
 from celerytop.cluster.queues import Queues
 from celerytop.cluster.sources import Sources
 from celerytop.cluster.store import TaskStore
 from celerytop.cluster.totals import Counted, totals
 from celerytop.cluster.types import Types
-from celerytop.cluster.unacked import enrich, with_orphans
-from celerytop.cluster.workers import Workers, picture, state_of
+from celerytop.cluster.unacked import Orphans, enrich
+from celerytop.cluster.worker_pictures import WorkerPictures
+from celerytop.cluster.workers import Workers
 from celerytop.model.event import BadEvent
 from celerytop.model.observation import (
     UP,
@@ -44,15 +45,12 @@ from celerytop.model.observation import (
     TasksListed,
     WorkersAnswered,
 )
-from celerytop.model.queue import Queue, QueueSample, Unacked
-from celerytop.model.snapshot import ClusterInfo, Losses, Snapshot
+from celerytop.model.queue import QueueSample, Unacked
+from celerytop.model.snapshot import ClusterInfo, Losses, Snapshot, Totals
 from celerytop.model.task import TaskType
-from celerytop.model.worker import Worker
 
 BAD_KEPT = 5
 SAMPLES_KEPT = 8
-GONE_PATIENCE = 10.0
-"""Seconds a worker must be gone before its tasks are said to run no more: a reconnect says goodbye too."""
 TIDY_EVERY = 30.0
 
 
@@ -77,6 +75,9 @@ class Cluster:
         self._types = Types()
         self._queues = Queues()
         self._store = TaskStore(max_tasks)
+        self._worker_pictures = WorkerPictures(self._workers, self._store)
+        self._orphans = Orphans(self._workers, self._worker_pictures, self._store.tasks)
+        self._queue_pictures = QueuePictures(self._queues, self._workers, self._worker_pictures, self._store.tasks)
         self._folder = EventFolder(self._store, self._workers, self._types, self._queues, self._clocks)
         self._hosts = Hosts()
         self._broker = BrokerBook()
@@ -110,15 +111,15 @@ class Cluster:
         """The picture at ``now``; ``interval`` seconds lie between two of them."""
         if now - self._tidied_at >= TIDY_EVERY or now < self._tidied_at:
             self._tidy(now)
-        self._clocks.judge(now)
+        if self._clocks.judge(now):
+            self._worker_pictures.invalidate()
         reach = self._sources.reach(self._broker.muted())
-        workers = self._see_workers(now, reach)
-        states = {nodename: worker.state for nodename, worker in workers.items()}
-        everyone = self._everyone_answers(states)
-        unacked = self._orphans(states, everyone, now)
-        queues = self._see_queues(states, everyone, unacked, now, reach)
+        workers = self._worker_pictures.see(now, reach)
+        everyone = self._everyone_answers()
+        unacked = self._orphans.see(self._unacked, everyone, now)
+        queues = self._queue_pictures.see(everyone, self._unacked, now, reach)
         hosts = self._hosts.picture(self._workers.nodes, self._store.tasks)
-        numbers = totals(workers, queues, unacked, self._broker.unacked(), self._folder, self._counted, reach, now)
+        numbers = self._add_up(unacked, reach, now)
         return Snapshot(
             at=now,
             cluster=replace(self._info, version=self._broker.version() or self._info.version),
@@ -127,7 +128,7 @@ class Cluster:
             workers=workers,
             tasks=self._store.picture(),
             children=self._store.children.picture(),
-            types=self._see_types(states, numbers.slots_busy, now, reach),
+            types=self._see_types(numbers.slots_busy, now, reach),
             broker=self._broker.picture(hosts),
             hosts=hosts,
             totals=numbers,
@@ -136,9 +137,7 @@ class Cluster:
             samples=dict(self._samples),
             bad_events=tuple(self._bad_events),
             gaps=self._sources.gaps(),
-            notes=tuple(
-                notes(self._info, self._sources, self._workers, states, self._queues, unacked, self._clocks.common)
-            ),
+            notes=self._note(unacked),
             interval=interval,
             actions=self._actions.reports(),
             outcomes=self._actions.outcomes(),
@@ -148,12 +147,18 @@ class Cluster:
         """Count the last minute anew: after a gap, or when our clock was set."""
         self._folder.clear_rates()
         self._types.clear_rates()
+        self.invalidate()
         for node in self._workers.nodes.values():
             for rate in (node.finished, node.failed, node.unplaced):
                 rate.clear()
         for record in self._queues.records.values():
             record.taken.clear()
             record.sent.clear()
+
+    def invalidate(self) -> None:
+        """Make the next picture from all there is, not from what has changed: it must be the same."""
+        self._worker_pictures.invalidate()
+        self._queue_pictures.invalidate()
 
     # ------------------------------------------------------------------------------------------- folding
     def _events(self, observation: EventsReceived) -> None:
@@ -190,6 +195,7 @@ class Cluster:
         for node, reply in self._workers.answered(round_):
             if isinstance(reply, TasksListed):
                 capped += reply.total > len(reply.tasks)
+                self._queues.listed(reply)
                 fold_listed(reply, node, self._store, round_.at - round_.window, round_.at)
             for name, how in _queues_named(reply):
                 self._queues.record(name, round_.at, how)
@@ -212,9 +218,7 @@ class Cluster:
                 if task is not None and (known := enrich(task, message)) is not task:
                     self._store.put(task, known)
 
-    def _seldom(
-        self, observation: QueueSampled | BrokerMeasured | KeysWalked | HostMeasured | ActionReported
-    ) -> None:
+    def _seldom(self, observation: QueueSampled | BrokerMeasured | KeysWalked | HostMeasured | ActionReported) -> None:
         match observation:
             case QueueSampled(sample=sample):
                 self._samples.pop(sample.name, None)
@@ -242,54 +246,24 @@ class Cluster:
         return bool(unknown)
 
     # ------------------------------------------------------------------------------------------ pictures
-    def _see_workers(self, now: float, reach: Reach) -> dict[str, Worker]:
-        since = _since(reach, now)
-        found: dict[str, Worker] = {}
-        for nodename, node in self._workers.nodes.items():
-            state, why = state_of(node, reach, now)
-            holds = bool(node.running or node.listed)
-            if holds and node.gone_since is not None and now - node.gone_since >= GONE_PATIENCE:
-                leave(node, self._store, now)
-            found[nodename] = picture(node, state, why, now, since)
-        return found
-
-    def _everyone_answers(self, states: Mapping[str, str]) -> bool:
+    def _everyone_answers(self) -> bool:
         """Everyone that listens has been asked and is known: nobody is there that we know nothing of."""
         workers = self._workers
         if not workers.asked_all or not self._sources.up("control"):
             return False
-        known = sum(1 for state in states.values() if state != "gone")
-        return workers.listening is None or workers.listening <= known + workers.others
+        return workers.listening is None or workers.listening <= self._worker_pictures.tally.there + workers.others
 
-    def _orphans(self, states: Mapping[str, str], everyone: bool, now: float) -> Unacked | None:
-        if self._unacked is None:
-            return None
-        return with_orphans(self._unacked, self._workers.nodes, states, self._store.tasks, everyone, now)
+    def _see_types(self, busy: int | None, now: float, reach: Reach) -> dict[str, TaskType]:
+        active = self._worker_pictures.running if self._worker_pictures.telling else None
+        return self._types.picture(now, _since(reach, now), active, busy)
 
-    def _see_queues(
-        self, states: Mapping[str, str], everyone: bool, unacked: Unacked | None, now: float, reach: Reach
-    ) -> dict[str, Queue]:
-        nodes = self._workers.nodes.values()
-        who = queue_pictures.consumers(nodes, states, asked=everyone, fresh=not reach.cut_off())
-        held = queue_pictures.by_queue(unacked)
-        since = _since(reach, now)
-        return {
-            name: queue_pictures.picture(record, who, held, self._store.tasks, now, since)
-            for name, record in self._queues.records.items()
-        }
+    def _add_up(self, unacked: Unacked | None, reach: Reach, now: float) -> Totals:
+        workers, queues = self._worker_pictures.tally, self._queue_pictures.tally
+        return totals(workers, queues, unacked, self._broker.unacked(), self._folder, self._counted, reach, now)
 
-    def _see_types(self, states: Mapping[str, str], busy: int | None, now: float, reach: Reach) -> dict[str, TaskType]:
-        tasks = self._store.tasks
-        active: Counter[str | None] = Counter()
-        told = False
-        for nodename, node in self._workers.nodes.items():
-            if states[nodename] == "gone":
-                continue
-            told = told or "active" in node.listed_at or bool(node.task_events)
-            for task_id in node.running:
-                if (task := tasks.get(task_id)) is not None:
-                    active[task.name] += 1
-        return self._types.picture(now, _since(reach, now), active if told else None, busy)
+    def _note(self, unacked: Unacked | None) -> tuple[str, ...]:
+        pictures, off = self._worker_pictures, self._clocks.common
+        return tuple(notes(self._info, self._sources, self._workers, pictures, self._queues, unacked, off))
 
     def _count_losses(self) -> Losses:
         store = self._store

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -13,6 +14,7 @@ from celerytop.cluster.queues import Queues
 from celerytop.cluster.statistics import Rate
 from celerytop.cluster.store import TaskStore
 from celerytop.cluster.types import Types, waited
+from celerytop.cluster.usual import Usual
 from celerytop.cluster.workers import Workers
 from celerytop.model.event import (
     Event,
@@ -58,36 +60,52 @@ class EventFolder:
             TaskRejected: self._ended,
             TaskCancelled: self._ended,
         }
+        self._short = Usual(store, types, queues)
+        self._usual: dict[type, Callable[[Any, Node, float], bool]] = {
+            **dict.fromkeys(self._counts, _unusual),
+            TaskReceived: self._short.received,
+            TaskStarted: self._short.started,
+            TaskSucceeded: self._short.succeeded,
+        }
 
     def fold(self, events: Sequence[Event], at: float) -> None:
         """Fold one batch that was received at ``at``."""
-        tasks, put = self._store.tasks, self._store.put
-        nodes, counts = self._workers.nodes, self._counts
-        before_done, before_failed = self._done, self._failures
-        last: Node | None = None
+        usual, other = self._usual, self._other
+        before_done, before_failed = self._done + self._short.done, self._failures
+        hostname, node, shift = "", self._crowd, 0.0
         for event in events:
-            kind = event.__class__
-            count = counts.get(kind)
-            if count is None:
-                self._other(event, at)
+            short = usual.get(event.__class__)
+            if short is None:
+                other(event, at)
                 continue
-            node = nodes.get(event.hostname) or self._workers.node(event.hostname, at) or self._crowd
-            if node is not last:  # most batches are of one worker
-                last = node
-                node.task_event(at)
-                if node.heartbeat_at is None:
-                    node.clock.note(event.timestamp, at)
-            if node.clock.shift:
-                event = replace(event, timestamp=event.timestamp + node.clock.shift)  # noqa: PLW2901
-            before = tasks.get(event.uuid)  # type: ignore[union-attr]
-            task = advance(before, event, at, node.only_queue)  # type: ignore[arg-type]
-            put(before, task)
-            count(before, task, node, at)
+            if event.hostname is not hostname:  # most batches are of one worker
+                hostname = event.hostname
+                node = self._sender(event, at)
+                shift = node.clock.shift
+            if shift:
+                event = replace(event, timestamp=event.timestamp + shift)  # noqa: PLW2901
+            if not short(event, node, at):
+                self._whole(event, node, at)
         self.events.add(at, len(events))
-        if self._done != before_done:
-            self.finished.add(at, self._done - before_done)
+        done = self._done + self._short.done
+        if done != before_done:
+            self.finished.add(at, done - before_done)
         if self._failures != before_failed:
             self.failed.add(at, self._failures - before_failed)
+
+    def _sender(self, event: Event, at: float) -> Node:
+        node = self._workers.nodes.get(event.hostname) or self._workers.node(event.hostname, at) or self._crowd
+        node.task_event(at)
+        if node.heartbeat_at is None:
+            node.clock.note(event.timestamp, at)
+        return node
+
+    def _whole(self, event: Any, node: Node, at: float) -> None:
+        """What is not usual."""
+        before = self._store.tasks.get(event.uuid)
+        task = advance(before, event, at, node.only_queue)
+        self._store.put(before, task)
+        self._counts[event.__class__](before, task, node, at)
 
     def clear_rates(self) -> None:
         """Count the last minute anew."""
@@ -104,12 +122,13 @@ class EventFolder:
         shift = self._clocks.of(event.hostname).shift
         if shift:
             event = replace(event, timestamp=event.timestamp + shift)
-        before = self._store.tasks.get(event.uuid)
-        self._store.put(before, advance(before, event, at))
+        if not self._short.sent(event, at):
+            before = self._store.tasks.get(event.uuid)
+            self._store.put(before, advance(before, event, at))
         if event.queue is not None:
             record = self._queues.record(event.queue, at, "task-sent")
             if record is not None:
-                record.sent.add(at)
+                record.sends(at)
 
     def _received(self, before: Task | None, task: Task, node: Node, at: float) -> None:
         if before is not None and before.received_at is task.received_at:
@@ -119,7 +138,7 @@ class EventFolder:
         queue = task.queue
         record = self._queues.records.get(queue) if queue is not None else None
         if record is not None:
-            record.taken.add(at)
+            record.takes(at)
         else:
             node.unplaced.add(at)
         if task.state == "RECEIVED":
@@ -136,7 +155,7 @@ class EventFolder:
         if task.queue is not None:
             record = self._queues.records.get(task.queue)
             if record is not None:
-                record.started += 1
+                record.starts()
         if task.sent_at is not None and task.name is not None:
             self._types.record(task.name).waiting.add(waited(task) or 0.0)
 
@@ -180,5 +199,10 @@ class EventFolder:
     def _runs_no_more(self, before: Task, at: float) -> None:
         node = self._workers.nodes.get(before.worker) if before.worker is not None else None
         if node is not None:
+            node.touch()
             node.running.pop(before.task_id, None)
             node.running_at = at
+
+
+def _unusual(event: Any, node: Node, at: float) -> bool:
+    return False

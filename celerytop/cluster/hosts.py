@@ -10,7 +10,8 @@ from collections.abc import Container, Mapping
 
 from msgspec.structs import replace
 
-from celerytop.cluster.node import Node, OwnProcess
+from celerytop.cluster.node import Node
+from celerytop.cluster.words import OwnProcess
 from celerytop.cluster.workers import pool_of_command
 from celerytop.model.host import Host, Process, same_host
 from celerytop.model.task import Task
@@ -38,9 +39,11 @@ class Hosts:
             main = _main_of(node, host, mains)
             if main is not None:
                 joined[main.pid] = node.nodename
+                node.touch()
                 node.process = OwnProcess(host.name, main.pid, main.created_at, main.status, host.measured_at)
                 node.pool = node.pool or pool_of_command(main.command)
             elif node.process is not None and node.process.host == host.name:
+                node.touch()
                 _missing(node, mains, host.measured_at)
         self._mains[host.name] = joined
 

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from celerytop.cluster.node import Node
 from celerytop.cluster.store import TaskStore
 from celerytop.model.observation import InspectedTask, TasksListed
-from celerytop.model.task import READY_STATES, Task
+from celerytop.model.task import READY_STATES, Task, whole
 
 _STATES = {"active": "STARTED", "reserved": "RECEIVED", "scheduled": "RECEIVED"}
 RACE = 1.0
@@ -49,9 +49,9 @@ def fold_listed(listed: TasksListed, node: Node, store: TaskStore, told_at: floa
         if place == "active":
             _ended(node, ids, store, told_at, at)
         else:
-            since = {task_id: taken for task_id, taken in node.holding[place].items() if taken > told_at - RACE}
+            since = {task_id: taken for task_id, taken in node.held(place).items() if taken > told_at - RACE}
             waiting = (task_id for task_id in ids if store.tasks[task_id].place == place)
-            node.holding[place] = {**dict.fromkeys(waiting, told_at - RACE), **since}
+            node.holds_now(place, {**dict.fromkeys(waiting, told_at - RACE), **since})
 
 
 def inspected(task: Task | None, item: InspectedTask, place: str, node: Node, told_at: float, at: float) -> Task:
@@ -68,7 +68,7 @@ def inspected(task: Task | None, item: InspectedTask, place: str, node: Node, to
     queue = item.queue if not item.exchange or known.queue is None else None
     running = place == "active"
     return replace(
-        known,
+        whole(known),
         name=known.name or item.name,
         args=known.args if known.args is not None else item.args,
         kwargs=known.kwargs if known.kwargs is not None else item.kwargs,
@@ -92,11 +92,12 @@ def inspected(task: Task | None, item: InspectedTask, place: str, node: Node, to
 def end_unseen(task: Task, at: float) -> Task:
     """A task that runs no more, and nobody said how it ended: its state stays, its end is when we noticed."""
     ran = max(0.0, at - task.started_at) if task.started_at is not None else None
-    return replace(task, place=None, finished_at=at, runtime=ran, updated_at=at)
+    return replace(whole(task), place=None, finished_at=at, runtime=ran, updated_at=at)
 
 
 def leave(node: Node, store: TaskStore, at: float) -> None:
     """The worker is gone: it runs nothing and holds nothing any more."""
+    node.touch()
     for task in _of(node, store, node.running):
         if task.state == "STARTED" and task.finished_at is None:
             store.put(task, end_unseen(task, at))
@@ -107,8 +108,8 @@ def leave(node: Node, store: TaskStore, at: float) -> None:
     node.running.clear()
     node.listed.clear()
     node.listed_at.clear()
-    for held in node.holding.values():
-        held.clear()
+    node.reserved.clear()
+    node.scheduled.clear()
 
 
 def _of(node: Node, store: TaskStore, ids: Iterable[str]) -> Iterator[Task]:

@@ -22,6 +22,7 @@ MISSED = 3
 """Pings in a row that a connected worker must miss to be called frozen."""
 FRESH = 5.0
 """Seconds an offline event may be old: after a broker restart it comes late and means nothing."""
+HEART = "its heartbeat is fresh"
 _DEAD = ("zombie", "dead")
 _STOPPED = ("stopped", "tracing-stop")
 
@@ -80,7 +81,7 @@ def judge(signs: Signs, reach: Reach, now: float) -> tuple[str, str]:
     if certain is not None:
         return certain
     if _heart_beats(signs, reach):
-        return ALIVE, "its heartbeat is fresh"
+        return ALIVE, HEART
     if reach.cut_off():
         return UNKNOWN, _why_cut_off(reach, now)
     if _answers(signs, reach):
@@ -118,7 +119,22 @@ def _heart_beats(signs: Signs, reach: Reach) -> bool:
     """Its age is taken by when the source was last heard: a silent source makes nobody silent."""
     if signs.heartbeat_at is None or reach.events_at is None:
         return False
-    return reach.events_at - signs.heartbeat_at <= 2 * (signs.heartbeat_every or EVERY) + GRACE
+    return reach.events_at <= fresh_until(signs.heartbeat_at, signs.heartbeat_every)
+
+
+def fresh_until(heartbeat_at: float, every: float | None) -> float:
+    """When a heart is late, by the moment its source was last heard."""
+    return heartbeat_at + 2 * (every or EVERY) + GRACE
+
+
+def goodbye_until(goodbye_at: float, now: float) -> float:
+    """From when on ``judge`` words a goodbye in another way.
+
+    >>> goodbye_until(100.0, 103.5), goodbye_until(100.0, 290.0)
+    (104.0, 340.0)
+    """
+    whole = int(max(0.0, now - goodbye_at))
+    return goodbye_at + (whole + 1 if whole < 120 else whole // 60 * 60 + 60)
 
 
 def _answers(signs: Signs, reach: Reach) -> bool:

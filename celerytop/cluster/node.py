@@ -2,107 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Container
 
 from celerytop.cluster.clocks import HostClock
 from celerytop.cluster.statistics import Rate
-from celerytop.model.observation import TasksListed
-from celerytop.model.worker import ConsumedQueue, Rusage
+from celerytop.cluster.words import Appearances, Sighting, Words
 
 PIDS_FOR = 30.0
 """Seconds a pid that is not heard of any more counts."""
 UNTOLD_FOR = 5.0
 """Seconds in which a task event must follow when ``processed`` has grown."""
+BEAT, MORE = 1, 2
 _LOOKED_AT = 50
 """Reserved tasks that are looked at when all that matters is whether there are any."""
 
 
-class Sighting:
-    """A main process that called itself by the node's name."""
-
-    __slots__ = ("first_at", "last_at")
-
-    def __init__(self, at: float) -> None:
-        self.first_at = self.last_at = at
-
-
-class OwnProcess:
-    """The worker's main process, when it runs on a machine that is measured."""
-
-    __slots__ = ("created_at", "gone", "host", "measured_at", "pid", "status")
-
-    def __init__(self, host: str, pid: int, created_at: float, status: str | None, measured_at: float) -> None:
-        self.host = host
-        """The machine it was seen on: a node name may say something else."""
-        self.pid = pid
-        self.created_at = created_at
-        self.status = status
-        self.measured_at = measured_at
-        self.gone = False
-        """It was there, and then it was not."""
-
-
-class _Words:
-    """What a worker says of itself: all of it is another process's once the name has another process."""
-
-    def __init__(self) -> None:
-        self.pool: str | None = None
-        self.concurrency: int | None = None
-        self.processed: int | None = None
-        self.prefetch_count: int | None = None
-        self.processes: tuple[int, ...] | None = None
-        self.queues: tuple[ConsumedQueue, ...] | None = None
-        self.only_queue: str | None = None
-        """The name of the queue it consumes, when it is just one."""
-        self.registered: tuple[str, ...] | None = None
-        self.revoked: int | None = None
-        self.settings: Mapping[str, str] | None = None
-        self.visibility_timeout: float | None = None
-        """By its settings, once these are known; ``None`` there is Celery's default."""
-        self.totals: Mapping[str, int] | None = None
-        self.rusage: Rusage | None = None
-        self.uptime: float | None = None
-        self.uptime_at = 0.0
-        self.listed: dict[str, TasksListed] = {}
-        """The last reply of each place."""
-        self.listed_at: dict[str, float] = {}
-        self.holding: dict[str, dict[str, float]] = {"reserved": {}, "scheduled": {}}
-        """Ids it has taken and not started, by place, and when it took them: its list, kept up to date by events."""
-        self.active: int | None = None
-        """By its own count: heartbeat or ``active``."""
-        self.active_at = 0.0
-        self.task_events: bool | None = None
-        self._quiet_from: int | None = None
-        self._grown_at: float | None = None
-        self._accepted_since: float | None = None
-        self._most_processed = 0
-
-
-class _Signs:
-    """When it has shown itself, and how."""
-
-    def __init__(self) -> None:
-        self.heartbeat_at: float | None = None
-        self.event_at: float | None = None
-        """Any event of its own."""
-        self.answered_at: float | None = None
-        self.goodbye_at: float | None = None
-        self.present_at: float | None = None
-        self.absent_at: float | None = None
-        self.missed = 0
-        """Pings in a row without an answer."""
-        self.process: OwnProcess | None = None
-        self.gone_since: float | None = None
-
-
-class Node(_Words, _Signs):
+class Node(Words):
     """One node name."""
 
-    def __init__(self, nodename: str, clock: HostClock, at: float) -> None:
-        _Words.__init__(self)
-        _Signs.__init__(self)
+    __slots__ = (
+        "_accepted",
+        "_all_touched",
+        "clock",
+        "counted",
+        "failed",
+        "finished",
+        "heartbeat_every",
+        "host",
+        "known_at",
+        "latency",
+        "nodename",
+        "pid",
+        "pids",
+        "plain",
+        "running",
+        "running_at",
+        "settled_until",
+        "software",
+        "tells",
+        "timer_at",
+        "touched",
+        "unplaced",
+    )
+
+    def __init__(self, nodename: str, clock: HostClock, at: float, touched: list[Node] | None = None) -> None:
+        Words.__init__(self)
+        Appearances.__init__(self)
         self.nodename = nodename
-        self.host = nodename.rpartition("@")[2] if "@" in nodename else None
+        self.host = clock.host if "@" in nodename else None
         self.clock = clock
         self.known_at = at
         self.pid: int | None = None
@@ -118,6 +65,35 @@ class Node(_Words, _Signs):
         self.unplaced = Rate()
         """Tasks it took from a queue we do not know."""
         self._accepted = Rate()
+        self.touched = 0
+        """What was heard of it since its last picture: nothing, ``BEAT`` or ``MORE``."""
+        self.plain = False
+        """Its picture was such that a heartbeat changes what the heart tells, and no more."""
+        self.settled_until, self.timer_at = 0.0, float("inf")
+        """From when on its picture may be another one though nothing is heard of it; when that is looked at."""
+        self.tells = False
+        """Whether it told what it takes, when last looked at."""
+        self.counted: list[str | None] = []
+        """Names of what it runs, as counted in the last picture."""
+        self._all_touched = touched if touched is not None else []
+
+    def touch(self) -> None:
+        """Something was heard of it: its picture is made anew."""
+        if not self.touched:
+            self._all_touched.append(self)
+        self.touched = MORE
+
+    def beats(self) -> None:
+        """All that was heard of it is a heartbeat."""
+        if not self.touched:
+            self._all_touched.append(self)
+            self.touched = BEAT
+
+    def connected(self, present: bool, at: float) -> None:
+        """Whether its pidbox is there."""
+        if present is not (self.present_at is not None) or (self.absent_at is None) is not present:
+            self.touch()
+        self.present_at, self.absent_at = (at, None) if present else (None, at)
 
     def seen_at(self) -> float | None:
         """Last sign of life of any kind."""
@@ -190,6 +166,7 @@ class Node(_Words, _Signs):
 
     def task_event(self, at: float) -> None:
         """It has sent a task event."""
+        self.touch()
         self.task_events = True
         self.event_at = at
         self._quiet_from = self._grown_at = None
@@ -206,6 +183,8 @@ class Node(_Words, _Signs):
 
     def events_lost(self) -> None:
         """Events may have been lost: what did not come proves nothing."""
+        if self._grown_at is not None:
+            self.touch()
         self._quiet_from = self._grown_at = None
 
     def busy(self) -> int | None:
@@ -219,7 +198,15 @@ class Node(_Words, _Signs):
         listed = self.listed.get(place)
         if listed is None:
             return None
-        return len(self.holding[place]) if self.task_events and listed.total <= len(listed.tasks) else listed.total
+        return len(self.held(place)) if self.task_events and listed.total <= len(listed.tasks) else listed.total
+
+    def held(self, place: str) -> dict[str, float]:
+        """Ids it holds in ``reserved`` or ``scheduled``, and since when."""
+        return self.reserved if place == "reserved" else self.scheduled
+
+    def holds_now(self, place: str, ids: dict[str, float]) -> None:
+        """It has listed what it holds."""
+        setattr(self, place, ids)
 
     def has_reserved_of(self, queue: str, since: float) -> bool:
         """Whether it told after ``since`` that it holds messages of this queue which it has not begun with."""
@@ -230,25 +217,26 @@ class Node(_Words, _Signs):
 
     def takes(self, task_id: str, scheduled: bool, at: float) -> None:
         """It has received a task."""
-        self.holding["scheduled" if scheduled else "reserved"][task_id] = at
+        (self.scheduled if scheduled else self.reserved)[task_id] = at
 
     def lets_go(self, task_id: str) -> None:
         """It has started a task, or will not."""
-        if self.holding["reserved"].pop(task_id, None) is None:
-            self.holding["scheduled"].pop(task_id, None)
+        if self.reserved.pop(task_id, None) is None:
+            self.scheduled.pop(task_id, None)
 
     def forget_unknown(self, tasks: Container[str]) -> None:
         """Drop ids that are not known any more: where nobody can ask it, the end of a lost task is never told."""
-        self.running = {task_id: since for task_id, since in self.running.items() if task_id in tasks}
-        for place, held in self.holding.items():
-            self.holding[place] = {task_id: at for task_id, at in held.items() if task_id in tasks}
+        for held in (self.running, self.reserved, self.scheduled):
+            for task_id in [task_id for task_id in held if task_id not in tasks]:
+                self.touch()
+                del held[task_id]
 
     def _began_anew(self, pid: int) -> None:
         """Another process has taken the name over: what the one before said of itself is not known any more."""
         if self.pid is not None:
             if len(self.together(self.pids[pid].last_at)) > 1:
                 return  # both are there: keep to the one we know
-            _Words.__init__(self)
+            Words.__init__(self)
         self.pid = pid
 
     def _forget_pids(self, now: float) -> None:

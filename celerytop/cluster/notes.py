@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
-from celerytop.cluster.node import Node
 from celerytop.cluster.queues import Queues
 from celerytop.cluster.sources import Sources
+from celerytop.cluster.worker_pictures import WorkerPictures
 from celerytop.cluster.workers import Workers
 from celerytop.model.observation import DOWN, UP
 from celerytop.model.queue import Unacked
 from celerytop.model.snapshot import ClusterInfo
-from celerytop.model.worker import GONE
 
 NAMED = 3
 """Names listed before the rest is counted."""
@@ -26,18 +25,17 @@ def notes(
     info: ClusterInfo,
     sources: Sources,
     workers: Workers,
-    states: Mapping[str, str],
+    pictures: WorkerPictures,
     queues: Queues,
     unacked: Unacked | None,
     clock_off: float | None,
 ) -> Iterator[str]:
     """All sentences that hold now."""
-    there = [node for node in workers.nodes.values() if states.get(node.nodename) != GONE]
-    silent = [node.nodename for node in there if node.task_events is False]
+    silent = pictures.in_order(pictures.silent)
     if silent:
         sends = "sends" if len(silent) == 1 else "send"
         yield f"{_names(silent)} {sends} no task events: started without -E"
-    yield from _control(info, sources, there, workers.strangers)
+    yield from _control(info, sources, pictures.in_order(pictures.mute), workers.strangers)
     management = sources.status("management")
     if management is not None and management.state == DOWN and sources.up("queues"):
         yield UNSEEN
@@ -66,7 +64,7 @@ def _slow(sources: Sources) -> Iterator[str]:
         )
 
 
-def _control(info: ClusterInfo, sources: Sources, there: list[Node], strangers: int) -> Iterator[str]:
+def _control(info: ClusterInfo, sources: Sources, mute: list[str], strangers: int) -> Iterator[str]:
     control = sources.status("control")
     if control is None:
         if info.mode == "PASSIVE":
@@ -76,11 +74,6 @@ def _control(info: ClusterInfo, sources: Sources, there: list[Node], strangers: 
         why = control.error or "control is down"
         yield why if _MUTE in why else f"{_MUTE}: {why}"
     elif control.state == UP:
-        mute = [
-            node.nodename
-            for node in there
-            if node.answered_at is None and node.heartbeat_at is not None and node.missed >= NAMED
-        ]
         if strangers:
             more = strangers
             yield (

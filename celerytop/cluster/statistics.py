@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable
 from math import ceil, log
 
@@ -20,6 +21,7 @@ SAMPLES = 120
 _GAMMA = (1 + ERROR) / (1 - ERROR)
 _BUCKETS_PER_E = 1 / log(_GAMMA)
 _MIDDLE = 2 / (1 + _GAMMA)
+_NOTHING = bytes(2 * WINDOW)
 _SHARES = (0.50, 0.95, 0.99)
 
 
@@ -96,33 +98,38 @@ class Sketch:
 class Rate:
     """How many there were in each of the last 60 seconds."""
 
-    __slots__ = ("_counts", "_second", "total")
+    __slots__ = ("_before", "_counts", "_second", "_slot", "_until")
 
     def __init__(self) -> None:
-        self._counts: list[int] | None = None  # most workers and types are idle: made when first needed
-        self._second = 0
-        self.total = 0
+        self._counts: array[int] | None = None  # most workers and types are idle: made when first needed
+        self._second = self._slot = 0
+        self._until = float("-inf")
+        """End of the newest second: until then ``add`` has nothing to ask."""
+        self._before = 0
+        """All that is in no second any more."""
 
     def add(self, at: float, number: int = 1) -> None:
         """Count ``number`` at the moment ``at``; a clock that jumps back counts in the newest second."""
-        self.total += number
-        counts = self._counts
-        second = int(at)
-        if counts is None:
-            counts = self._counts = [0] * WINDOW
-            self._second = second
-        elif second > self._second:
-            self._move(counts, second)
-        counts[self._second % WINDOW] += number
+        if at >= self._until:
+            self._turn(int(at))
+        try:
+            self._counts[self._slot] += number  # type: ignore[index]  # there is one once there is an end
+        except OverflowError:  # of four for each of 2,000 workers few ever hold more: 200 bytes, a list would take 600
+            self._counts = array("Q", self._counts or ())
+            self._counts[self._slot] += number
+
+    @property
+    def total(self) -> int:
+        """How many there ever were."""
+        return self._before + sum(self._counts or ())
 
     def count(self, now: float) -> int:
         """How many in the last minute."""
-        counts = self._counts
-        if counts is None:
+        if self._counts is None:
             return 0
-        if int(now) > self._second:
-            self._move(counts, int(now))
-        return sum(counts)
+        if now >= self._until:
+            self._turn(int(now))
+        return sum(self._counts)
 
     def rate(self, now: float, since: float) -> float | None:
         """How many a second, over the last minute or since ``since`` if that is later; ``None`` below a second."""
@@ -131,12 +138,20 @@ class Rate:
 
     def clear(self) -> None:
         """Begin anew; ``total`` stays."""
+        self._before = self.total
         self._counts = None
+        self._until = float("-inf")
 
-    def _move(self, counts: list[int], second: int) -> None:
-        for passed in range(max(self._second + 1, second - WINDOW + 1), second + 1):
-            counts[passed % WINDOW] = 0
-        self._second = second
+    def _turn(self, second: int) -> None:
+        """Begin a new second; those that are a minute old are over."""
+        counts = self._counts
+        if counts is None:
+            counts = self._counts = array("H", _NOTHING)
+        else:
+            for passed in range(max(self._second + 1, second - WINDOW + 1), second + 1):
+                self._before += counts[passed % WINDOW]
+                counts[passed % WINDOW] = 0
+        self._second, self._slot, self._until = second, second % WINDOW, second + 1.0
 
 
 class History:

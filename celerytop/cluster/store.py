@@ -6,9 +6,16 @@ from collections import Counter, deque
 from collections.abc import Mapping
 from itertools import islice
 
+from msgspec.structs import force_setattr
+
 from celerytop.model.task import READY_STATES, Task
 
 _LINKS_AT_ONCE = 4096
+_SHARED = 1024
+"""Texts, and ids of families, that are remembered, twice, to be held once."""
+_RESULTS: dict[str | None, str] = {text: text for text in ("None", "True", "False", "0", "1", "''", "[]", "{}")}
+_LONGEST = 1000
+"""Characters beyond which a text is not remembered: what keeps it may outlive its task."""
 
 
 class TaskStore:
@@ -19,6 +26,8 @@ class TaskStore:
         "_finished",
         "_limit",
         "_picture",
+        "_shared",
+        "_shared_before",
         "children",
         "forgotten",
         "forgotten_unfinished",
@@ -35,21 +44,72 @@ class TaskStore:
         """Ids in the order they finished. One that started again since stays here and is left alone."""
         self._picture: Mapping[str, Task] = {}
         self._changed = False
+        self._shared: dict[str | None, str] = {}
+        self._shared_before: dict[str | None, str] = {}
+        """What was there when the table was full: what is seen again stays, what is seen once goes."""
 
     def put(self, before: Task | None, task: Task) -> None:
         """Keep ``task`` in the place of ``before``, which is what ``tasks`` has under its id."""
-        self.tasks[task.task_id] = task
+        task_id = task.task_id
+        self.tasks[task_id] = task
         self._changed = True
-        parent = task.parent_id
-        if parent is not None and (before is None or before.parent_id != parent):
-            self.children.link(parent, task.task_id)
         if before is None:
-            if over(task):
-                self._finished.append(task.task_id)
-            if len(self.tasks) > self._limit:
-                self._forget()
-        elif task.finished_at is not None and before.finished_at is None:
-            self._finished.append(task.task_id)
+            self._begin(task, task_id)
+            return
+        if before.root_id is not task.root_id or before.parent_id is not task.parent_id:
+            self._join_family(before, task)
+        if task.finished_at is not None and before.finished_at is None:
+            self._finished.append(task_id)
+            if (usual := _RESULTS.get(task.result)) is not None:
+                force_setattr(task, "result", usual)
+        if type(task) is Task and task.exception is not before.exception:  # a brief one has none
+            self._hold_once(task, "exception", task.exception)
+            self._hold_once(task, "traceback", task.traceback)
+
+    def _begin(self, task: Task, task_id: str) -> None:
+        kwargs = task.kwargs
+        if kwargs is not None and self._shared.get(kwargs) is not kwargs:
+            self._hold_once(task, "kwargs", kwargs)
+        if task.root_id is not task_id or task.parent_id is not None:
+            self._join_family(None, task)
+        if task.state != "RECEIVED" and over(task):
+            self._finished.append(task_id)
+        if len(self.tasks) > self._limit:
+            self._forget()
+
+    def _join_family(self, before: Task | None, task: Task) -> None:
+        """Hold the ids of parent and root once, however many children there are, and link a child to its parent."""
+        parent, root, task_id = task.parent_id, task.root_id, task.task_id
+        if parent is not None:
+            known = self.tasks.get(parent)
+            parent = known.task_id if known is not None else self._only(parent)
+            force_setattr(task, "parent_id", parent)
+            if before is None or before.parent_id != parent:
+                self.children.link(parent, task_id)
+        if root is None or root is task_id:
+            return
+        if root == parent:
+            root = parent
+        elif (known := self.tasks.get(root)) is not None:
+            root = known.task_id
+        else:
+            root = self._only(root)
+        force_setattr(task, "root_id", root)
+
+    def _hold_once(self, task: Task, field: str, text: str | None) -> None:
+        known = self._shared.get(text)
+        if known is None and text is not None and len(text) <= _LONGEST:
+            known = self._only(text)
+        if known is not None and known is not text:
+            force_setattr(task, field, known)
+
+    def _only(self, text: str) -> str:
+        known = self._shared.get(text)
+        if known is None:
+            if len(self._shared) >= _SHARED:
+                self._shared_before, self._shared = self._shared, {}
+            known = self._shared[text] = self._shared_before.get(text, text)
+        return known
 
     def picture(self) -> Mapping[str, Task]:
         """All tasks, never changed after; the same as before when nothing has changed."""

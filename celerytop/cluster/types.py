@@ -83,22 +83,22 @@ class Types:
     """All names."""
 
     def __init__(self) -> None:
-        self._records: dict[str, TypeRecord] = {}
+        self.records: dict[str, TypeRecord] = {}
         self.beyond = False
         """There were more names than are told apart."""
 
     def record(self, name: str) -> TypeRecord:
         """The one of ``name``; beyond 2,000 names they share one."""
-        found = self._records.get(name)
+        found = self.records.get(name)
         if found is None:
-            if len(self._records) >= MOST_NAMES:
+            if len(self.records) >= MOST_NAMES:
                 self.beyond, name = True, OTHERS
-            found = self._records.setdefault(name, TypeRecord(name))
+            found = self.records.setdefault(name, TypeRecord(name))
         return found
 
     def clear_rates(self) -> None:
         """Count the last minute anew."""
-        for record in self._records.values():
+        for record in self.records.values():
             record.finished.clear()
 
     def picture(
@@ -106,10 +106,10 @@ class Types:
     ) -> dict[str, TaskType]:
         """All as values. ``active``: busy slots by task name; ``None`` where nobody tells them."""
         for name in active or ():
-            if name is not None and name not in self._records:
+            if name is not None and name not in self.records:
                 self.record(name)
         found: dict[str, TaskType] = {}
-        for name, record in self._records.items():
+        for name, record in self.records.items():
             number = active.get(name, 0) if active is not None else None
             found[name] = record.picture(now, since, number, busy)
         return found

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from sys import intern
 from typing import Any
 
-from celerytop.cluster.clocks import Clocks, skew
-from celerytop.cluster.liveness import FRESH, Reach, Signs, judge
+from celerytop.cluster.clocks import Clocks
+from celerytop.cluster.liveness import FRESH
 from celerytop.cluster.node import Node
 from celerytop.model.event import WorkerEvent, WorkerOffline
 from celerytop.model.host import Process
@@ -22,7 +23,6 @@ from celerytop.model.observation import (
     StatsReply,
     WorkersAnswered,
 )
-from celerytop.model.worker import ALIVE, GONE, Worker
 
 MOST = 20_000
 FULL_FOR = 1.0
@@ -38,6 +38,12 @@ class Workers:
 
     def __init__(self, clocks: Clocks) -> None:
         self.nodes: dict[str, Node] = {}
+        self.touched: list[Node] = []
+        """Of whom something was heard since the last picture."""
+        self.removed: list[Node] = []
+        """Who was forgotten since."""
+        self.rounds = 0
+        """Of answers."""
         self.turned_away = 0
         """Node names beyond 20,000."""
         self.asked_all = False
@@ -58,7 +64,8 @@ class Workers:
             if len(self.nodes) >= MOST and not self._make_room(at):
                 self.turned_away += 1
                 return None
-            found = self.nodes[nodename] = Node(nodename, self._clocks.of(nodename), at)
+            found = self.nodes[nodename] = Node(nodename, self._clocks.of(nodename), at, self.touched)
+            found.touch()
         return found
 
     def heard(self, event: WorkerEvent, at: float) -> None:
@@ -69,20 +76,26 @@ class Workers:
         node = self.nodes.get(event.hostname) or self.node(event.hostname, at)
         if node is None:
             return
+        before = (node.pid, node.software, node.heartbeat_every, node.task_events)
         node.clock.note(event.timestamp, at)
         node.sight(event.pid, at)
         node.shows_itself(at)
         node.heartbeat_at = node.event_at = at
         if event.sw_ver is not None:
-            node.software = f"{event.sw_ident or '?'} {event.sw_ver}"
+            node.software = intern(f"{event.sw_ident or '?'} {event.sw_ver}")
         if event.active is not None:  # a forced heartbeat lacks it, and its freq is not the worker's own
             node.heartbeat_every = event.freq if event.freq is not None else node.heartbeat_every
             node.active, node.active_at = event.active, at
         node.count_processed(event.processed, at)
+        if before == (node.pid, node.software, node.heartbeat_every, node.task_events) and len(node.pids) < 2:
+            node.beats()
+        else:
+            node.touch()
 
     def answered(self, round_: WorkersAnswered) -> Iterator[tuple[Node, Reply]]:
         """Fold one round; yields each reply with its node, for those who want to know more of it."""
         asked_at = round_.at - round_.window
+        self.rounds += 1
         self._listening(round_)
         answering: set[str] = set()
         for reply in round_.replies:
@@ -90,6 +103,7 @@ class Workers:
             if node is None:
                 continue
             answering.add(reply.nodename)
+            node.touch()
             node.answered_at, node.missed = asked_at, 0
             node.shows_itself(asked_at)
             reader = _READERS.get(reply.__class__)
@@ -105,6 +119,7 @@ class Workers:
         if node is None or at - event.timestamp - node.clock.shift > FRESH:
             return
         if event.pid is None or node.pid is None or event.pid == node.pid or event.pid in node.pids:
+            node.touch()
             node.says_goodbye(event.pid, at)
 
     def _listening(self, round_: WorkersAnswered) -> None:
@@ -112,10 +127,10 @@ class Workers:
         for nodename in round_.present:
             found = self.node(nodename, round_.at)
             if found is not None:
-                found.present_at, found.absent_at = round_.at, None
+                found.connected(True, round_.at)
         for nodename in round_.absent:
             if nodename in self.nodes:
-                self.nodes[nodename].absent_at, self.nodes[nodename].present_at = round_.at, None
+                self.nodes[nodename].connected(False, round_.at)
 
     def _missed(self, round_: WorkersAnswered, answering: set[str]) -> None:
         everyone = round_.asked_workers is None
@@ -123,6 +138,7 @@ class Workers:
         mute = [self.nodes[name] for name in asked if name not in answering]
         mute = [node for node in mute if node.gone_since is None]
         for node in mute:
+            node.touch()
             node.missed += 1
         if everyone:
             self.asked_all = True
@@ -138,10 +154,10 @@ class Workers:
             self.strangers = max(0, unanswered)
         elif unanswered - self.strangers >= len(mute):
             for node in mute:
-                node.present_at, node.absent_at = round_.at, None
+                node.connected(True, round_.at)
         elif unanswered <= self.strangers:
             for node in mute:
-                node.present_at, node.absent_at = None, round_.at
+                node.connected(False, round_.at)
 
     def adopt(self, processes: Sequence[Process], at: float) -> None:
         """Take in workers known by their process alone: busy solo ones, or frozen, since before we began to look.
@@ -153,6 +169,7 @@ class Workers:
         for process in processes:
             node = self.node(process.nodename, at) if process.nodename is not None else None
             if node is not None:
+                node.touch()
                 node.sight(process.pid, at)
                 node.missed = 1
                 self.strangers -= 1
@@ -162,6 +179,7 @@ class Workers:
         old = [node for node in self.nodes.values() if _forgettable(node, now)]
         for node in old:
             del self.nodes[node.nodename]
+        self.removed += old
         return old
 
     def events_lost(self) -> None:
@@ -175,6 +193,7 @@ class Workers:
         gone = [node for node in self.nodes.values() if node.gone_since is not None]
         for node in sorted(gone, key=lambda node: node.gone_since or 0.0)[: MOST // 100]:
             del self.nodes[node.nodename]
+            self.removed.append(node)
         if not gone:
             self._full_until = at + FULL_FOR
         return bool(gone)
@@ -189,82 +208,6 @@ def _forgettable(node: Node, now: float) -> bool:
         return now - node.gone_since > FORGET_AFTER
     connected = node.present_at is not None and now - node.present_at < FORGET_AFTER
     return not connected and now - (node.seen_at() or node.known_at) > FORGET_AFTER
-
-
-def state_of(node: Node, reach: Reach, now: float) -> tuple[str, str]:
-    """Its state and why; notes since when it is gone."""
-    process = node.process
-    present = node.present_at is not None if node.present_at or node.absent_at else None
-    signs = Signs(
-        heartbeat_at=max(node.heartbeat_at or 0.0, node.event_at or 0.0) or None,
-        heartbeat_every=node.heartbeat_every,
-        answered_at=node.answered_at,
-        known_at=node.known_at,
-        goodbye_at=node.goodbye_at,
-        present=present,
-        missed=node.missed,
-        pool=node.pool,
-        running=bool(node.running) or bool(node.active),
-        process=process.status if process is not None and not process.gone else None,
-        process_pid=process.pid if process is not None else None,
-        process_gone=process is not None and process.gone,
-        process_at=process.measured_at if process is not None else 0.0,
-    )
-    state, why = judge(signs, reach, now)
-    if state != GONE:
-        node.gone_since = None
-    elif node.gone_since is None:
-        node.gone_since = now
-    return state, why
-
-
-def picture(node: Node, state: str, why: str, now: float, since: float) -> Worker:
-    """One worker as a value."""
-    there = state == ALIVE or node.gone_since is None
-    return Worker(
-        node.nodename,
-        host=node.host,
-        state=state,
-        why=why,
-        pid=node.pid,
-        pids=node.together(now),
-        pool=node.pool,
-        concurrency=node.concurrency,
-        active=node.busy() if there else None,
-        reserved=node.holds("reserved") if there else None,
-        scheduled=node.holds("scheduled") if there else None,
-        processed=node.processed,
-        prefetch_count=node.prefetch_count,
-        processes=node.processes,
-        queues=node.queues,
-        registered=node.registered,
-        revoked=node.revoked,
-        settings=node.settings,
-        totals=node.totals,
-        rusage=node.rusage,
-        uptime=node.uptime + (now - node.uptime_at) if node.uptime is not None and there else None,
-        software=node.software,
-        task_events=node.task_events,
-        heartbeat_at=node.heartbeat_at,
-        heartbeat_every=node.heartbeat_every,
-        answered_at=node.answered_at,
-        latency=node.latency,
-        seen_at=node.seen_at(),
-        skew=skew(node.clock),
-        done_rate=node.finished.rate(now, since) if node.task_events else None,
-        failed_rate=node.failed.rate(now, since) if node.task_events else None,
-        finished=node.finished.total,
-        failed=node.failed.total,
-    )
-
-
-def consumers(nodes: Iterable[Node]) -> dict[str, list[Node]]:
-    """Nodes by the queues they consume."""
-    found: dict[str, list[Node]] = {}
-    for node in nodes:
-        for queue in node.queues or ():
-            found.setdefault(queue.name, []).append(node)
-    return found
 
 
 def pool_of_command(command: str | None) -> str | None:

@@ -6,11 +6,21 @@ anything in a hostile event) are left out on purpose. ``type`` is the tag of the
 
 from __future__ import annotations
 
+from typing import Annotated, TypeAlias
+
 import msgspec
+from msgspec import Meta
+
+TaskId: TypeAlias = Annotated[str, Meta(min_length=1, max_length=512)]
+Retries: TypeAlias = Annotated[int, Meta(ge=0, lt=2**31)]
+Runtime: TypeAlias = Annotated[float, Meta(ge=0, lt=315_576_000)]  # ten years
+Every: TypeAlias = Annotated[float, Meta(gt=0, le=86400)]
+Small: TypeAlias = Annotated[int, Meta(ge=0, lt=2**31)]
+Counter: TypeAlias = Annotated[int, Meta(ge=0, lt=2**53)]
 
 
 class _TaskEvent(msgspec.Struct, frozen=True, gc=False, tag_field="type"):
-    uuid: str
+    uuid: TaskId
     timestamp: float
     """Epoch seconds of the sender's clock; its ``utcoffset`` only spoils it."""
     hostname: str
@@ -24,7 +34,7 @@ class TaskSent(_TaskEvent, frozen=True, gc=False, tag="task-sent"):
     kwargs: str | None = None
     root_id: str | None = None
     parent_id: str | None = None
-    retries: int | None = None
+    retries: Retries | None = None
     eta: str | None = None
     expires: str | float | None = None
     queue: str | None = None
@@ -41,7 +51,7 @@ class TaskReceived(_TaskEvent, frozen=True, gc=False, tag="task-received"):
     kwargs: str | None = None
     root_id: str | None = None
     parent_id: str | None = None
-    retries: int | None = None
+    retries: Retries | None = None
     eta: str | None = None
     expires: str | float | None = None
 
@@ -54,7 +64,7 @@ class TaskSucceeded(_TaskEvent, frozen=True, gc=False, tag="task-succeeded"):
     """Finished. ``runtime`` and ``result`` both ``None`` is gevent's bogus success of a terminated task."""
 
     result: str | None = None
-    runtime: float | None = None
+    runtime: Runtime | None = None
 
 
 class TaskFailed(_TaskEvent, frozen=True, gc=False, tag="task-failed"):
@@ -92,10 +102,10 @@ class TaskCancelled(_TaskEvent, frozen=True, gc=False, tag="task-cancelled"):
 class _WorkerEvent(msgspec.Struct, frozen=True, gc=False, tag_field="type"):
     hostname: str
     timestamp: float
-    pid: int | None = None
-    freq: float | None = None
-    active: int | None = None
-    processed: int | None = None
+    pid: Small | None = None
+    freq: Every | None = None
+    active: Small | None = None
+    processed: Counter | None = None
     sw_ident: str | None = None
     sw_ver: str | None = None
     sw_sys: str | None = None

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from operator import attrgetter
+from typing import Any, cast
+
 import msgspec
 
 from celerytop.model.series import Quantiles
@@ -72,6 +76,48 @@ class Task(msgspec.Struct, frozen=True, gc=False, eq=False):
         if self.sent_at is None or self.started_at is None:
             return None
         return max(0.0, self.started_at - self.sent_at)
+
+
+_BRIEF = (
+    *("task_id", "name", "state", "worker", "queue", "root_id", "parent_id", "args", "kwargs", "retries"),
+    *("received_at", "started_at", "finished_at", "runtime", "result", "updated_at"),
+)
+_SENT = (*_BRIEF, "sent_at", "exchange", "routing_key", "sender")
+_brief: Callable[[Task], tuple[Any, ...]] = attrgetter(*_BRIEF)
+_sent: Callable[[Task], tuple[Any, ...]] = attrgetter(*_SENT)
+
+
+def _short(kind: str, names: tuple[str, ...]) -> type[Task]:
+    defaults = dict(zip(Task.__struct_fields__[1:], Task.__struct_defaults__, strict=True))
+    fields: list[Any] = [names[0], *((name, Any, defaults[name]) for name in names[1:])]
+    shared: dict[str, Any] = {name: default for name, default in defaults.items() if name not in names}
+    shared |= {"ran": Task.ran, "waited": Task.waited}
+    shared |= {"__class__": property(lambda self: Task), "__repr__": lambda self: repr(whole(self))}
+    return cast("type[Task]", msgspec.defstruct(kind, fields, namespace=shared, frozen=True, gc=False, eq=False))
+
+
+BriefTask = _short("BriefTask", _BRIEF)
+"""A ``Task`` to all who ask, in 144 bytes, not 288: what most tasks never have is no field of it and reads as ``None``.
+
+100,000 tasks of a usual stream take 12 MB less, and each step of a life is a shorter copy. One more struct for the rare
+fields was rejected: every filter and sort key would pay for the second look-up.
+"""
+SentTask = _short("SentTask", _SENT)
+"""The same with what task-sent tells, in 176 bytes."""
+
+
+def whole(task: Task) -> Task:
+    """The same with room for every field."""
+    kind = type(task)
+    if kind is Task:
+        return task
+    names, values = (_BRIEF, _brief(task)) if kind is BriefTask else (_SENT, _sent(task))
+    return Task(**dict(zip(names, values, strict=True)))
+
+
+def sent(task: Task) -> Task:
+    """The same with room for what task-sent tells."""
+    return SentTask(*_brief(task)) if type(task) is BriefTask else task
 
 
 class TaskType(msgspec.Struct, frozen=True, eq=False):

@@ -43,7 +43,7 @@ class Rusage(msgspec.Struct, frozen=True, gc=False):
     """Bytes, a high-water mark."""
 
 
-class Worker(msgspec.Struct, frozen=True, eq=False):
+class Worker(msgspec.Struct, frozen=True, gc=False, eq=False):
     """A worker by its node name. ``None`` is not known."""
 
     nodename: str

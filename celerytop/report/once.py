@@ -17,7 +17,7 @@ from celerytop.model.host import Host
 from celerytop.model.queue import Message, Queue, Unacked
 from celerytop.model.secret import mask_args
 from celerytop.model.snapshot import ClusterInfo, Gap, Losses, Snapshot, SourceStatus, Totals
-from celerytop.model.task import Task, TaskType
+from celerytop.model.task import Task, TaskType, whole
 from celerytop.model.worker import Worker
 from celerytop.report.choice import Choice
 
@@ -109,7 +109,7 @@ def _masked(text: str | None) -> str | None:
 
 def _task(task: Task, now: float) -> Task:
     return msgspec.structs.replace(
-        task,
+        whole(task),
         runtime=task.ran(now),
         args=_masked(task.args),
         kwargs=_masked(task.kwargs),

@@ -97,6 +97,12 @@ def _reason(error: str) -> str:
     if missing := re.search(r"missing required field `(\w+)`", error):
         return f"no {missing[1]}"
     field = re.search(r"at `\$\.(\w+)", error)
+    if field and re.search(r"` (of length )?[<>]=? ", error):
+        return (
+            f"{field[1]} is empty or longer than 512 characters"
+            if field[1] == "uuid"
+            else f"{field[1]} is out of range"
+        )
     expected = re.search(r"Expected `(\w+)", error)
     if field and expected:
         return f"{field[1]} is not {_WORDS.get(expected[1], expected[1])}"

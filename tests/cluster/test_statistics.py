@@ -118,3 +118,11 @@ def test_history_keeps_ten_minutes_and_shows_holes() -> None:
     series = history.series()
     assert series is not None
     assert len(series.values) == SAMPLES
+
+
+def test_a_rate_holds_more_than_a_short_number() -> None:
+    rate = Rate()
+    for _ in range(3):
+        rate.add(10.0, 60_000)
+    rate.add(11.0)
+    assert (rate.count(12.0), rate.total) == (180_001, 180_001)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import gc
 import random
+import sys
 
 import psutil
 
 from celerytop.cluster.store import Children, TaskStore
-from celerytop.model.event import Event, TaskReceived, TaskStarted, TaskSucceeded
+from celerytop.model.event import Event, TaskReceived, TaskSent, TaskStarted, TaskSucceeded
 from celerytop.model.observation import EventsReceived
-from celerytop.model.task import Task
-from tests.cluster.feeding import T0, Fed, run
+from celerytop.model.task import Task, whole
+from tests.cluster.feeding import T0, Fed, fail, run
 
 
 def test_what_is_over_goes_first_and_is_counted() -> None:
@@ -103,3 +104,31 @@ def test_churn_through_a_full_store_keeps_the_newest() -> None:
     for number in range(500):
         fed.events(number / 10, *run(f"{number}", number / 10))
     assert list(fed.at(50).tasks) == [str(number) for number in range(450, 500)]
+
+
+def test_what_families_and_calls_share_is_held_once() -> None:
+    fed = Fed()
+    for uuid in ("root", *(f"child{number}" for number in range(3))):
+        parent = "".join(("ro", "ot")) if uuid != "root" else None  # another object, as it comes off the wire
+        root_id, kwargs = "".join(("ro", "ot")), "".join(("{'a': ", "12}"))
+        received = TaskReceived(uuid, T0, "w1@h", kwargs=kwargs, root_id=root_id, parent_id=parent)
+        fed.events(1, received, TaskStarted(uuid, T0, "w1@h"))
+    tasks = fed.at(2).tasks
+    root = tasks["root"]
+    assert root.root_id is root.task_id
+    for uuid in ("child0", "child1", "child2"):
+        assert tasks[uuid].root_id is tasks[uuid].parent_id is root.task_id
+        assert tasks[uuid].kwargs is root.kwargs
+    assert fed.at(2).children == {"root": ("child0", "child1", "child2")}
+
+
+def test_most_tasks_are_half_as_large_and_read_like_any_other() -> None:
+    fed = Fed()
+    fed.events(1, *run("done", 1.0), *fail("failed", 1.0), TaskSent("sent", T0, "gen1@h", queue="low"))
+    tasks = fed.at(2).tasks
+    assert {key: sys.getsizeof(task) for key, task in tasks.items()} == {"done": 144, "failed": 280, "sent": 176}
+    assert all(isinstance(task, Task) for task in tasks.values())
+    done = tasks["done"]
+    assert (done.exception, done.eta_at, done.place, done.ran(T0), done.sender) == (None, None, None, 1.0, None)
+    assert repr(whole(done)) == repr(done)
+    assert whole(tasks["failed"]) is tasks["failed"]

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator
 
+import msgspec
 import redis
 
 from celerytop.errors import DeniedError
 from celerytop.model.address import BrokerSettings
 from celerytop.model.observation import EventsReceived
+from celerytop.sources.redis.backlog import ROOM, Backlog
 from celerytop.sources.redis.channels import channels, literal
 from celerytop.sources.redis.connection import connect, db_of, translated
 from celerytop.sources.redis.failure import mute, place, user_of
@@ -23,6 +24,12 @@ PATIENCE = 6.0
 """Seconds of silence after which it is called frozen."""
 GATHER = 0.003
 """Seconds to let single events gather, so that a busy stream costs few wake-ups."""
+TELL_EVERY = 0.2
+"""Seconds between two words on what was dropped."""
+FULL = 64 * 1024
+"""Bytes: a read that brings less has nearly emptied the socket."""
+DRAIN = 64
+"""Reads in a row, at most, before some of it is folded: 64 MB."""
 
 
 class RedisEvents:
@@ -30,13 +37,16 @@ class RedisEvents:
 
     name = "events"
 
-    def __init__(self, settings: BrokerSettings, clock: Callable[[], float] = time.time) -> None:
-        """Nothing is opened yet; ``clock`` gives Unix seconds."""
+    def __init__(self, settings: BrokerSettings, clock: Callable[[], float] = time.time, room: int = ROOM) -> None:
+        """Nothing is opened yet; ``clock`` gives Unix seconds; ``room`` bytes may wait before events are dropped."""
         self._settings = settings
         self._clock = clock
+        self._room = room
+        self._dropped = 0
+        """Events dropped that nobody was told of yet."""
+        self._tell_at = 0.0
         self._where = place(settings.address)
         self._bases: tuple[bytes, ...] = ()
-        self._inside: tuple[bytes, ...] = ()
         self._stream: Stream | None = None
 
     def observe(self) -> Iterator[EventsReceived | None]:
@@ -50,12 +60,11 @@ class RedisEvents:
         stream = self._stream = Stream(client)
         named = channels(self._settings, self._settings.event_exchange, db_of(client))
         self._bases = tuple(name.encode() for name in named)
-        self._inside = tuple(base + b"/" for base in self._bases)
         try:
             with translated(self._settings.address):
-                first = self._subscribe(stream)
+                backlog = self._subscribe(stream)
                 yield None
-                yield from self._batches(stream, first)
+                yield from self._batches(stream, backlog)
         finally:
             self._stream = None
             stream.close()
@@ -66,8 +75,8 @@ class RedisEvents:
         if stream is not None:
             stream.hang_up()
 
-    def _subscribe(self, stream: Stream) -> list[bytes]:
-        """Subscribe; events that came meanwhile.
+    def _subscribe(self, stream: Stream) -> Backlog:
+        """Subscribe; what came meanwhile.
 
         An ACL compares patterns as strings: ``&/0.celeryev*`` allows that very pattern and no narrower one.
         """
@@ -81,51 +90,60 @@ class RedisEvents:
         who = user_of(self._settings.address)
         raise DeniedError(f"user {who} may not listen to events. Needs: +psubscribe {needs}")
 
-    def _confirmed(self, stream: Stream, patterns: list[str]) -> list[bytes]:
+    def _confirmed(self, stream: Stream, patterns: list[str]) -> Backlog:
         stream.send("PSUBSCRIBE", *patterns)
-        confirmed, payloads = 0, list[bytes]()
+        confirmed, backlog = 0, Backlog(self._bases, self._room)
         until = time.monotonic() + PATIENCE
         while confirmed < len(patterns):
             messages = stream.read(max(0.01, until - time.monotonic()))
             if not messages and time.monotonic() >= until:
                 raise mute(self._where)
-            confirmed += sum(1 for one in messages if isinstance(one, list) and one[0] == b"psubscribe")
-            payloads += self._payloads(messages)
-        return payloads
+            for one in messages:
+                if isinstance(one, redis.RedisError):
+                    raise one
+                confirmed += isinstance(one, list) and one[0] == b"psubscribe"
+            backlog.add(stream.size, [one for one in messages if isinstance(one, list) and len(one) == 4])
+        return backlog
 
-    def _batches(self, stream: Stream, payloads: list[bytes]) -> Iterator[EventsReceived | None]:
+    def _batches(self, stream: Stream, backlog: Backlog) -> Iterator[EventsReceived | None]:
         decoder = Decoder()
         heard = time.monotonic()
         while True:
-            if payloads:
-                yield decoder.feed_redis(payloads, self._clock())
-                if not stream.more:
+            if backlog:
+                yield self._next(decoder, backlog)
+                if not backlog and not stream.more:
                     time.sleep(GATHER)
-            messages = stream.read(QUIET)
-            now = time.monotonic()
-            if messages:
-                heard = now
-                payloads = self._payloads(messages)
-                if not payloads:
-                    yield None
+            if backlog and not stream.more:
                 continue
-            payloads = []
-            if now - heard >= PATIENCE:
-                raise mute(self._where)
-            stream.send("PING")
+            messages = stream.read(QUIET)
+            if stream.size:  # perhaps of a part of a message only
+                heard = time.monotonic()
+                backlog.add(stream.size, messages)
+                self._drain(stream, backlog)
+            elif not backlog:
+                if time.monotonic() - heard >= PATIENCE:
+                    raise mute(self._where)
+                stream.send("PING")
 
-    def _payloads(self, messages: Sequence[Any]) -> list[bytes]:
-        """Bodies of those messages that are events; ``/0.celeryev*`` could match a longer name, too.
+    def _drain(self, stream: Stream, backlog: Backlog) -> None:
+        """Empty the socket before anything is folded: that is what keeps Redis from cutting us off."""
+        for _ in range(DRAIN):
+            if stream.size < FULL or not stream.more:
+                return
+            messages = stream.read(QUIET)
+            backlog.add(stream.size, messages)
 
-        Raises:
-            redis.ResponseError: one of them is an error.
-        """
-        found: list[bytes] = []
-        for message in messages:
-            if isinstance(message, list) and len(message) == 4:
-                channel = message[2]
-                if channel.startswith(self._inside) or channel in self._bases:
-                    found.append(message[3])
-            elif isinstance(message, Exception):
-                raise message
-        return found
+    def _next(self, decoder: Decoder, backlog: Backlog) -> EventsReceived | None:
+        """Decode what has waited longest. Losses are told a few times a second: each time all workers are looked at."""
+        payloads, thin, dropped = backlog.take()
+        received = decoder.feed_redis(payloads, self._clock(), thin=thin)
+        backlog.learn(sum(map(len, payloads)), len(received.events) + received.dropped)
+        self._dropped += dropped + received.dropped
+        now = time.monotonic()
+        if self._dropped and (now >= self._tell_at or not backlog):
+            self._tell_at = now + TELL_EVERY
+            told, self._dropped = self._dropped, 0
+            return msgspec.structs.replace(received, dropped=told)
+        if not (received.events or received.bad or received.other):
+            return None
+        return msgspec.structs.replace(received, dropped=0) if received.dropped else received

@@ -16,8 +16,11 @@ from typing import Any
 import hiredis
 import redis
 
-BUFFER = 256 * 1024
-"""Bytes read at once: about 300 events, some milliseconds of folding."""
+BUFFER = 1024 * 1024
+"""Bytes read at once, at most."""
+_PIECE = 16 * 1024
+"""Bytes hiredis gets at once. It moves all it has left to the front after every message: with 256 KB, single messages
+cost 7.0 us each, with 16 KB 1.5."""
 _NOTHING = object()
 
 
@@ -35,6 +38,8 @@ class Stream:
             notEnoughData=_NOTHING,
         )
         self._buffer = bytearray(BUFFER)
+        self.size = 0
+        """Bytes of the last read; 0 when there was nothing."""
         self._poll = select.poll()
         self._poll.register(self._socket, select.POLLIN)
 
@@ -53,16 +58,20 @@ class Stream:
             OSError: the connection broke.
         """
         self._socket.settimeout(timeout)
+        self.size = 0
         try:
             size = self._socket.recv_into(self._buffer)
         except TimeoutError:
             return ()
+        self.size = size
         if size == 0:
             raise redis.ConnectionError("Connection closed by server.")
-        self._reader.feed(self._buffer, 0, size)  # type: ignore[arg-type]  # any buffer will do
         messages: list[Any] = []
-        while (message := self._reader.gets()) is not _NOTHING:
-            messages.append(message)
+        reader, buffer = self._reader, self._buffer
+        for start in range(0, size, _PIECE):
+            reader.feed(buffer, start, min(_PIECE, size - start))  # type: ignore[arg-type]  # any buffer will do
+            while (message := reader.gets()) is not _NOTHING:
+                messages.append(message)
         return messages
 
     @property

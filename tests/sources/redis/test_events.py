@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from threading import Timer
 from typing import Any
 
@@ -12,7 +12,7 @@ import pytest
 
 from celerytop.errors import BrokerError, DeniedError
 from celerytop.model.address import Address, BrokerSettings, Endpoint
-from celerytop.model.event import TaskStarted, TaskSucceeded
+from celerytop.model.event import TaskStarted, TaskSucceeded, WorkerHeartbeat
 from celerytop.model.observation import EventsReceived
 from celerytop.sources.redis.events import RedisEvents
 from tests.rig import RedisServer, Sentinel, Worker, rig_app, send, wait_until
@@ -185,3 +185,71 @@ def test_a_wait_for_events_ends_when_told_to(redis_server: RedisServer) -> None:
         next(stream)
     assert time.monotonic() - began < 1.0
     source.hang_up()  # nothing is open: nothing happens
+
+
+KINDS = ("received", "started", "succeeded")
+
+
+def lives(tasks: int, at: float) -> Iterator[tuple[str, bytes]]:
+    """(channel, event) of tasks that are received, started and done; and a heartbeat for every hundred."""
+    for number in range(tasks):
+        for kind in KINDS:
+            event = b'{"type":"task-%s","uuid":"%d","hostname":"w@h","timestamp":%f,"pad":"%s"}'
+            yield f"task.{kind}", event % (kind.encode(), number, at, b"x" * 100)
+        if number % 100 == 0:
+            yield "worker.heartbeat", b'{"type":"worker-heartbeat","hostname":"w@h","timestamp":%f}' % at
+
+
+def flood(server: RedisServer, messages: Iterable[tuple[str, bytes]]) -> int:
+    """PUBLISH all at once; returns the number of messages."""
+    pipeline = server.client().pipeline(transaction=False)
+    for channel, body in messages:
+        pipeline.publish(f"/0.celeryev/{channel}", envelope(body))
+    return len(pipeline.execute())
+
+
+def in_lists(messages: Iterable[tuple[str, bytes]], size: int) -> Iterator[tuple[str, bytes]]:
+    found = iter(messages)
+    while batch := [body for _, body in itertools.islice(found, size)]:
+        yield "task.multi", b"[" + b",".join(batch) + b"]"
+
+
+def counted(watching: Any, wanted: int) -> tuple[list[Any], int]:
+    """All events until so many are told or dropped; how many were dropped."""
+    events: list[Any] = []
+    dropped, until = 0, time.monotonic() + 20
+    while len(events) + dropped < wanted and time.monotonic() < until:
+        batch = next(watching)
+        if batch is not None:
+            events += batch.events
+            dropped += batch.dropped
+    return events, dropped
+
+
+@pytest.mark.parametrize(("size", "room"), [(1, 1_400_000), (24, 560_000)])
+def test_what_is_too_much_is_dropped_by_kind_and_counted(redis_server: RedisServer, size: int, room: int) -> None:
+    watching = RedisEvents(settings_of(redis_server), room=room).observe()
+    next(watching)
+    tasks, beats = 900, 9
+    stream = lives(tasks, time.time())
+    flood(redis_server, stream if size == 1 else in_lists(stream, size))  # 1.3 times what may wait: nobody reads
+    events, dropped = counted(watching, 3 * tasks + beats)
+    assert len(events) + dropped == 3 * tasks + beats
+    assert 100 < dropped < 2 * tasks
+    assert [event.uuid for event in of(TaskSucceeded, events)] == [str(number) for number in range(tasks)]
+    assert len(of(WorkerHeartbeat, events)) == beats, "these and what ends a task go last"
+
+
+def test_a_flood_is_dropped_here_and_never_by_redis(redis_server: RedisServer) -> None:
+    watching = RedisEvents(settings_of(redis_server), room=1 << 20).observe()
+    next(watching)
+    (before,) = (one["id"] for one in redis_server.client().client_list() if one["psub"] == "1")
+    published = sum(flood(redis_server, lives(3000, time.time())) for _ in range(2))  # 10 MB and more at once
+    events, dropped = counted(watching, published)
+    assert len(events) + dropped == published
+    assert dropped > published / 2
+    assert flood(redis_server, lives(10, time.time())) == 31
+    after, lost = counted(watching, 31)
+    assert (len(after), lost) == (31, 0), "it hears everything again"
+    (now,) = (one["id"] for one in redis_server.client().client_list() if one["psub"] == "1")
+    assert now == before

@@ -338,24 +338,3 @@ def timed(what: Callable[[], object]) -> float:
     began = time.perf_counter()
     what()
     return time.perf_counter() - began
-
-
-def test_a_priority_that_is_used_for_the_first_time_is_counted_in_the_same_look(redis_server: RedisServer) -> None:
-    with closing(redis_server.client()) as client, lane_of(settings_for(redis_server)) as lane:
-        client.lpush("q", message("a"))
-        assert queues_of(lane)["q"].by_priority == ((0, 1),)
-        client.lpush("q\x06\x166", message("b"), message("c"))
-        assert queues_of(lane)["q"].by_priority == ((0, 1), (6, 2))
-        client.delete("q\x06\x166")
-        client.lpush("q\x06\x169", message("d"))
-        assert queues_of(lane)["q"].by_priority == ((0, 1), (9, 1))
-
-
-def test_an_account_that_may_not_ask_what_exists_asks_each_list() -> None:
-    with RedisServer(acl=("mon on >pw ~* &* +@all -exists",)) as server, closing(server.client()) as client:
-        client.lpush("q\x06\x166", message("b"))
-        client.sadd("_kombu.binding.q", "q\x06\x16\x06\x16q")
-        with lane_of(settings_for(server, "mon", "pw")) as lane:
-            queues_of(lane)
-            assert queues_of(lane)["q"].by_priority == ((6, 1),)
-            assert sum(one["object"] == "exists" for one in client.acl_log()) == 1, "refused once, not asked again"
