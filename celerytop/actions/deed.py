@@ -96,9 +96,9 @@ class Deed:
             at=self.now(),
             task_id=task_id,
             worker=worker,
-            queue=queue,
+            queue=clean(queue) if queue is not None else None,
             evidence=tuple(sorted(evidence, key=lambda one: (one.strength, one.at))),
-            sentence=sentence,
+            sentence=clean(sentence),
             next=next,
         )
         self.report = replace(self.report, outcomes=(*self.report.outcomes, verdict))
@@ -112,7 +112,34 @@ class Deed:
             audit_line=audit_line or self.report.audit_line,
         )
 
+    @property
+    def sent(self) -> bool:
+        """Something has left for the cluster, or a process was signalled: a doer says so with the source ``sent``."""
+        return any(step.source == "sent" for step in self.report.steps)
+
+    def settle_rest(self, outcome: str, sentence: str, evidence: Iterable[Evidence] = ()) -> None:
+        """The same verdict for every task, worker or queue of the action that has none yet."""
+        had = {(one.task_id, one.worker, one.queue) for one in self.report.outcomes}
+        tasks, workers = {key[0] for key in had}, {key[1] for key in had}
+        evidence = tuple(evidence)
+        for task_id, worker, queue in _subjects(self.action):
+            if (task_id and task_id in tasks) or (not task_id and worker and worker in workers):
+                continue
+            if (task_id or worker) or not self.report.outcomes:
+                self.settle(outcome, sentence, evidence, task_id=task_id, worker=worker, queue=queue)
+
     def finish(self) -> ActionReport:
         """The last report."""
         self.report = replace(self.report, settled_at=self.now())
         return self.report
+
+
+def _subjects(action: AnyAction) -> list[tuple[str | None, str | None, str | None]]:
+    """(task id, worker, queue) of everything it is for; one at least."""
+    targets = [(target.task_id, target.worker, target.queue) for target in getattr(action, "targets", ())]
+    workers: list[tuple[str | None, str | None, str | None]] = [
+        (None, worker, getattr(action, "queue", None)) for worker in getattr(action, "workers", ())
+    ]
+    found = [*targets, *workers]
+    task_id, worker = getattr(action, "task_id", None), getattr(action, "worker", None)
+    return found or [(task_id, worker, getattr(action, "queue", None))]

@@ -7,6 +7,8 @@ from typing import Any, Protocol
 
 import msgspec
 
+from celerytop.actions.messages import Messages
+
 
 class Answer(msgspec.Struct, frozen=True, eq=False):
     """What one worker answered. It proves nothing but that the worker has read the command."""
@@ -45,6 +47,12 @@ class Control(Protocol):
         """
         ...
 
+    def tell(self, method: str, arguments: Mapping[str, Any], workers: tuple[str, ...]) -> int | None:
+        """As ``ask``, and no answer is wanted: a worker that is busy for an hour shall not write one into a list that
+        nobody reads any more. How many listen, where the broker says.
+        """
+        ...
+
 
 class Link(Protocol):
     """One connection able to publish, opened when an action begins and closed when it is settled."""
@@ -56,6 +64,11 @@ class Link(Protocol):
         Raises:
             BrokerError: no connection.
         """
+        ...
+
+    @property
+    def messages(self) -> Messages:
+        """To look through queues, take messages out and publish."""
         ...
 
     def close(self) -> None:

@@ -44,6 +44,8 @@ class Revoke(Action, frozen=True, kw_only=True):
     signal: str | None = None
     descendants: str = "no"
     """What was asked for, and is in ``targets`` already: ``no``, ``with``, ``only`` the descendants."""
+    roots: tuple[str, ...] = ()
+    """Whose descendants: further steps, not sent yet, are read from their messages. None named: the targets'."""
 
 
 class KillTree(Action, frozen=True, kw_only=True):
@@ -159,6 +161,8 @@ class PurgeQueue(Action, frozen=True, kw_only=True):
     """Only these; with ``filter`` empty."""
     dump: str | None = None
     """File; ``None``: one in the state directory."""
+    dry_run: bool = False
+    """Only count what would be removed."""
     wait: float = 60.0
 
 
@@ -170,6 +174,8 @@ class MoveMessages(Action, frozen=True, kw_only=True):
     filter: str = ""
     task_ids: tuple[str, ...] = ()
     dump: str | None = None
+    dry_run: bool = False
+    """Only count what would be moved."""
     wait: float = 60.0
 
 
@@ -178,6 +184,9 @@ class RestoreDump(Action, frozen=True, kw_only=True):
 
     path: str
     to: str | None = None
+    """Into this queue; then the dump may come from another broker of the same kind."""
+    force: bool = False
+    """Also what was put back before, what was moved, and what nobody can say whether it was removed."""
     wait: float = 60.0
 
 

@@ -17,6 +17,8 @@ class Attend(msgspec.Struct, frozen=True, tag=True):
     queue: str | None = None
     worker: str | None = None
     task_id: str | None = None
+    peek_from: int = 0
+    """Of ``queue``: where the page of messages begins that is looked at; 0 runs next."""
 
 
 class RetryNow(msgspec.Struct, frozen=True, tag=True):

@@ -30,7 +30,7 @@ class Message(msgspec.Struct, frozen=True, gc=False):
     """Score in ``unacked_index``: the reserving worker's clock."""
 
 
-class Queue(msgspec.Struct, frozen=True, eq=False):
+class Queue(msgspec.Struct, frozen=True, gc=False, eq=False):
     """A queue as the broker sees it. ``None`` means this broker cannot say."""
 
     name: str
@@ -116,5 +116,9 @@ class QueueSample(msgspec.Struct, frozen=True, eq=False):
     """Next to run first."""
     newest: tuple[Message, ...] = ()
     """Newest first."""
+    page: tuple[Message, ...] = ()
+    """The page that was asked for, next to run first; at most fifty."""
+    page_from: int = 0
+    """How many run before the first of it. The next page begins at ``page_from + len(page)``."""
     note: str | None = None
     """One sentence when it could not be looked at, e.g. on RabbitMQ."""

@@ -21,6 +21,8 @@ from celerytop.sources.base import Interest, Lane, Source
 
 INTERVALS = (0.5, 10.0)
 _IDLE = 0.025
+_MEANWHILE = 0.002
+"""Seconds between two looks at what a stream is sent while its batch waits to be folded."""
 
 
 class Monitor:
@@ -152,10 +154,17 @@ class Monitor:
 
     # -- what the threads use
 
-    def fold(self, observation: Observation) -> None:
-        """Put one observation into the cluster."""
-        with self._lock:
+    def fold(self, observation: Observation, meanwhile: Callable[[], None] | None = None) -> None:
+        """Put one observation into the cluster; ``meanwhile`` is called again and again as long as that must wait."""
+        if meanwhile is None:
+            self._lock.acquire()
+        else:
+            while not self._lock.acquire(timeout=_MEANWHILE):
+                meanwhile()
+        try:
             self._cluster.apply(observation)
+        finally:
+            self._lock.release()
 
     def interest(self) -> Interest:
         """What is worth looking at: the screen's attention, and what the cluster is known to hold."""
@@ -168,6 +177,7 @@ class Monitor:
             queue=seen.queue,
             worker=seen.worker,
             task_id=seen.task_id,
+            peek_from=seen.peek_from,
             queues=tuple(now.queues),
             workers=tuple(name for name, state in known.items() if state == ALIVE),
             quiet=tuple(name for name, state in known.items() if state not in (ALIVE, GONE)),

@@ -1,14 +1,15 @@
 """Threads that keep a source going: connect, look, tell how it went, try again.
 
 One thread for each stream (it reads *and* folds, so a batch never changes hands), one for each lane of probes. All of
-them fold under one lock, in slices of a few milliseconds: a reader never waits for the screen, and the screen never
-waits for a reader longer than that.
+them fold under one lock, in slices of a few milliseconds: the screen never waits for a reader longer than that. A
+picture holds it for longer; a stream takes in what it is sent meanwhile, for a broker cuts off who lets too much wait.
 """
 
 from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from typing import Protocol
 
 from celerytop.errors import DeniedError, RefusedError, SourceError, bug
@@ -26,8 +27,8 @@ _IDLE = 0.05
 class Watch(Protocol):
     """What a runner needs of the monitor."""
 
-    def fold(self, observation: Observation) -> None:
-        """Put one observation into the cluster."""
+    def fold(self, observation: Observation, meanwhile: Callable[[], None] | None = None) -> None:
+        """Put one observation into the cluster; ``meanwhile`` is called again and again as long as that must wait."""
 
     def interest(self) -> Interest:
         """What is worth looking at."""
@@ -77,12 +78,16 @@ class Runner:
     def interrupt(self) -> None:
         """End a wait that ``wake`` does not; called from another thread."""
 
+    def fold(self, observation: Observation) -> None:
+        """Put one observation into the cluster."""
+        self.monitor.fold(observation)
+
     def report(self, state: str, error: str | None = None, *, only: str | None = None) -> None:
         """Tell the cluster how this source is doing, when that has changed."""
         for name in self.sources if only is None else (only,):
             if self._states.get(name) != (state, error):
                 self._states[name] = (state, error)
-                self.monitor.fold(SourceChanged(time.time(), name, state, error))
+                self.fold(SourceChanged(time.time(), name, state, error))
         if state == UP:
             self._attempts, self.failing = 0, False
 
@@ -92,7 +97,7 @@ class Runner:
         now = time.time()
         for name in self.sources:
             self._states[name] = (DOWN, sentence)
-            self.monitor.fold(SourceChanged(now, name, DOWN, sentence, now + delay))
+            self.fold(SourceChanged(now, name, DOWN, sentence, now + delay))
         self.failing = True
         self.looks += 1
         self.again.clear()
@@ -120,7 +125,7 @@ class StreamRunner(Runner):
             for item in items:
                 self.report(UP)
                 self.looks = 1
-                self.monitor.fold(item if item is not None else SourceAlive(time.time(), self._source.name))
+                self.fold(item if item is not None else SourceAlive(time.time(), self._source.name))
                 if self.monitor.stopping() or self.monitor.suspended():
                     break
         finally:
@@ -132,6 +137,9 @@ class StreamRunner(Runner):
 
     def interrupt(self) -> None:
         self._source.hang_up()
+
+    def fold(self, observation: Observation) -> None:
+        self.monitor.fold(observation, self._source.drain)
 
     def _rest(self) -> None:
         self.report(DOWN, "celerytop was suspended (Ctrl-Z)")
@@ -172,7 +180,7 @@ class LaneRunner(Runner):
         probe.attend(self.monitor.interest())
         try:
             for observation in probe.poll():
-                self.monitor.fold(observation)
+                self.fold(observation)
                 self._denied.discard(probe.name)
         except DeniedError as error:
             # one right is missing: the other probes of this connection go on
@@ -181,7 +189,7 @@ class LaneRunner(Runner):
         else:
             if probe.name not in self._denied:
                 self.report(UP, only=probe.name)
-                self.monitor.fold(SourceAlive(time.time(), probe.name))
+                self.fold(SourceAlive(time.time(), probe.name))
 
     def _every(self, probe: Probe) -> float:
         """Seconds until it is asked again; told, when that is not the usual time."""
@@ -192,7 +200,7 @@ class LaneRunner(Runner):
             self._slowed.add(probe.name)
             if not slowed:
                 self._slowed.discard(probe.name)
-            self.monitor.fold(SourcePaced(time.time(), probe.name, probe.took, every, probe.every))
+            self.fold(SourcePaced(time.time(), probe.name, probe.took, every, probe.every))
         return every
 
     def _pause(self, due: dict[int, float]) -> None:

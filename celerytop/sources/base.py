@@ -24,6 +24,8 @@ class Interest(msgspec.Struct, frozen=True):
     worker: str | None = None
     """A worker somebody looks into: ask it for ``conf``, ``registered``, ``revoked``."""
     task_id: str | None = None
+    peek_from: int = 0
+    """Of ``queue``: how many messages run before the page that is looked at."""
     queues: tuple[str, ...] = ()
     """Names known from active_queues, task-sent, settings."""
     workers: tuple[str, ...] = ()
@@ -44,6 +46,14 @@ class Source(Protocol):
 
         Yields at least every two seconds while the server answers; raises ``BrokerError`` within eight when it
         does not (own watchdog, no help from TCP). Closing the generator closes the connection.
+        """
+        ...
+
+    def drain(self) -> None:
+        """Take in what has been sent, without waiting; ``observe`` yields it later.
+
+        Called by who iterates over ``observe``, again and again as long as an item waits to be folded. Never raises:
+        what is wrong is found by ``observe``.
         """
         ...
 

@@ -40,6 +40,11 @@ class LaterSource:
         self._source = self._source or self._make()
         return self._source.observe()
 
+    def drain(self) -> None:
+        """See ``Source``."""
+        if self._source is not None:
+            self._source.drain()
+
     def hang_up(self) -> None:
         """See ``Source``."""
         if self._source is not None:

@@ -116,6 +116,35 @@ def vanish(code: int = 1) -> None:
     os._exit(code)
 
 
+@shared_task(name="rig.late_sleep", acks_late=True, reject_on_worker_lost=True)
+def late_sleep(seconds: float = 1.0) -> float:
+    """As rig.sleep; its message is acknowledged at the end, and given back when its process is lost."""
+    time.sleep(seconds)
+    return seconds
+
+
+@shared_task(name="rig.billiard_pool")
+def billiard_pool(seconds: float = 1.0, size: int = 2) -> int:
+    """A pool in the pool's child: SIGTERM lets it clean up, SIGKILL leaves its processes behind."""
+    import billiard
+
+    with billiard.Pool(size) as pool:
+        return len(pool.map(time.sleep, [seconds] * size))
+
+
+@shared_task(name="rig.swallow_soft")
+def swallow_soft(seconds: float = 60.0) -> None:
+    """Sleeps on whatever the soft time limit says."""
+    from celery.exceptions import SoftTimeLimitExceeded
+
+    ends_at = time.monotonic() + seconds
+    while (left := ends_at - time.monotonic()) > 0:
+        try:
+            time.sleep(left)
+        except SoftTimeLimitExceeded:
+            continue
+
+
 def _from_environment() -> Celery:
     conf = json.loads(os.environ.get("RIG_CONF", "{}"))
     return make_app(os.environ.get("RIG_BROKER", "memory://"), os.environ.get("RIG_BACKEND") or None, conf)

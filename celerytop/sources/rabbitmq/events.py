@@ -71,6 +71,9 @@ class RabbitEvents:
         finally:
             link.close()
 
+    def drain(self) -> None:
+        """Nothing to do: what we do not read waits in our queue, which is bounded and drops its oldest."""
+
     def hang_up(self) -> None:
         """Nothing to do: it comes round twice a second by itself."""
 

@@ -69,6 +69,8 @@ class RedisQueues:
 
     def attend(self, interest: Interest) -> None:
         """Slower when nobody looks at queues, and with very many of them."""
+        if (interest.queue, interest.peek_from) != (self._interest.queue, self._interest.peek_from):
+            self._sampled_at = 0.0  # another page, or another queue, is looked at: at once
         self._interest = interest
         base = 1.0 if interest.page in ("queues", "all") or interest.queue else 2.0
         self.every = base * max(1.0, len(self.names) / QUEUES_A_SECOND)
@@ -91,7 +93,8 @@ class RedisQueues:
         if queue is not None and not 0 <= now - self._sampled_at < SAMPLE_EVERY:
             self._sampled_at = now
             key = self.names.find(queue) or queue
-            yield QueueSampled(now, self._sampler.sample(key, queue, self.names.steps, time.time()))
+            steps, begin = self.names.steps, self._interest.peek_from
+            yield QueueSampled(now, self._sampler.sample(key, queue, steps, time.time(), begin))
 
     # ------------------------------------------------------------------------------------------------ inside
     def _measure(self, now: float) -> QueuesMeasured:

@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from msgspec.structs import replace
+
 from celerytop.model.address import BrokerSettings
 from celerytop.model.queue import Message, QueueSample
 from celerytop.model.series import Quantiles
@@ -18,6 +20,8 @@ FIRST_PER_END = 20
 BYTES_PER_END = 1 << 20
 """Never LRANGE more than about this: messages may be megabytes."""
 SHOWN = 20
+PAGE = 50
+"""Messages of a page that somebody leafs through."""
 
 
 class QueueSampler:
@@ -28,14 +32,15 @@ class QueueSampler:
         self._sep = settings.sep
         self._pipeline = pipeline
 
-    def sample(self, key: str, name: str, steps: Sequence[int], now: float) -> QueueSample:
-        """Read up to 200 messages from each end.
+    def sample(self, key: str, name: str, steps: Sequence[int], now: float, peek_from: int = 0) -> QueueSample:
+        """Read up to 200 messages from each end, and one page in between when that is looked at.
 
         Args:
             key: the queue as Redis has it.
             name: the same, clean.
             steps: its priority steps, most urgent first.
             now: for ``expired``.
+            peek_from: how many run before the page that is looked at.
         """
         lists = [list_key(key, step, self._prefix, self._sep) for step in sorted(steps)]
         sizes = self._pipeline.ask(*(("LLEN", each) for each in lists), *(("MEMORY", "USAGE", each) for each in lists))
@@ -51,7 +56,22 @@ class QueueSampler:
         fronts, backs, note = self._read(filled)
         oldest = _decoded(fronts, name)
         newest = _decoded(backs, name)
-        return _compose(name, now, total, oldest, newest, note)
+        sample = _compose(name, now, total, oldest, newest, note)
+        page = _decoded(self._page(filled, peek_from), name) if peek_from else oldest[:PAGE]
+        return replace(sample, page=tuple(page), page_from=peek_from)
+
+    def _page(self, filled: list[tuple[bytes, int, float]], skip: int) -> list[bytes]:
+        """Fifty messages after the first ``skip``, over the steps, next to run first; fewer when they are big."""
+        commands: list[Command] = []
+        left = PAGE
+        for key, length, average in filled:
+            count = min(left, length - skip, _affordable(average, PAGE))
+            if count > 0:
+                commands.append(("LRANGE", key, -skip - count, -skip - 1))
+                left -= count
+            skip = max(0, skip - length)
+        replies = self._pipeline.ask(*commands)
+        return [raw for reply in replies if isinstance(reply, list) for raw in reversed(reply)]
 
     def _read(self, filled: list[tuple[bytes, int, float]]) -> tuple[list[bytes], list[bytes], str | None]:
         """(next to run first, newest first) of all steps together, no message twice, and why some were left out."""
@@ -89,13 +109,13 @@ class QueueSampler:
         return found
 
 
-def _affordable(average: float) -> int:
+def _affordable(average: float, most: int = PER_END) -> int:
     """Messages of this size that may be read from one end; one is allowed up to the limit itself.
 
     >>> _affordable(0), _affordable(1000), _affordable(100_000), _affordable(5e6)
     (20, 200, 10, 0)
     """
-    return min(PER_END, int(BYTES_PER_END / average)) if average else FIRST_PER_END
+    return min(most, int(BYTES_PER_END / average)) if average else FIRST_PER_END
 
 
 def _decoded(raw: list[bytes], name: str) -> list[Message]:

@@ -10,6 +10,7 @@ import contextlib
 import select
 import socket
 import ssl
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -40,6 +41,8 @@ class Stream:
         self._buffer = bytearray(BUFFER)
         self.size = 0
         """Bytes of the last read; 0 when there was nothing."""
+        self.heard_at = time.monotonic()
+        """When something was last read."""
         self._poll = select.poll()
         self._poll.register(self._socket, select.POLLIN)
 
@@ -66,6 +69,7 @@ class Stream:
         self.size = size
         if size == 0:
             raise redis.ConnectionError("Connection closed by server.")
+        self.heard_at = time.monotonic()
         messages: list[Any] = []
         reader, buffer = self._reader, self._buffer
         for start in range(0, size, _PIECE):

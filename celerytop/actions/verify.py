@@ -1,0 +1,259 @@
+"""Did it stop? Looks until it is known or the time is over, the strongest evidence first; never at the answer alone.
+
+1. its process is gone from this host, its tree too; or runs another task; elsewhere: its worker's pool has it no more
+2. its own process reported an end (task-failed, task-succeeded): the worker's task-revoked alone is only a promise
+3. the worker does not list it (it stops listing what it was told to terminate at once, running or not)
+4. the worker's answer
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from celerytop.actions.case import GREEN, KILL, SOFT, Case, has_ended
+from celerytop.actions.deed import Deed
+from celerytop.actions.look import PATIENCE, SHORT, Post, look
+from celerytop.actions.processes import TREES, created_at
+from celerytop.errors import BrokerError
+from celerytop.model.outcome import NOT_STOPPED, STOPPED, UNKNOWN
+from celerytop.model.snapshot import Snapshot
+
+HOST_EVERY = 0.012
+"""Seconds between two looks at a process: a healthy child is gone 16 ms after SIGTERM."""
+ASK_EVERY = 0.25
+"""Seconds between two questions to workers, and between two looks at what events say."""
+LEAVE = 2.0
+"""Seconds until a worker that did not answer is asked again: what it is asked it will answer, some day."""
+ORPHANS = 1.5
+"""Seconds that what a killed process leaves behind has to end by itself (a nested pool, a shell's children)."""
+
+
+def watch(deed: Deed, cases: Sequence[Case]) -> Iterator[None]:
+    """Until every case has its verdict."""
+    asking = _Asking(deed)
+    told = 0
+    while waiting := [case for case in cases if not case.settled]:
+        last = deed.left() <= 0
+        for case in waiting:
+            _check_host(case)
+        if asking.due() or last:
+            _check_remote(deed, asking, [case for case in waiting if not case.settled])
+        for case in waiting if last else ():
+            if not case.settled:
+                give_up(case)
+        if told != len(deed.report.steps):
+            told = len(deed.report.steps)
+            yield
+        deed.rest(HOST_EVERY)
+
+
+class _Asking:
+    """What the workers say, four times a second; who is silent is left alone for a while, a broken link for good."""
+
+    def __init__(self, deed: Deed) -> None:
+        self._deed = deed
+        self._at = time.monotonic()
+        self._silent: dict[str, float] = {}
+        self._broken = False
+
+    def due(self) -> bool:
+        """It is time."""
+        return time.monotonic() - self._at >= ASK_EVERY
+
+    def look(self, workers: Iterable[str]) -> dict[str, Post]:
+        """Of each that is asked now; of the silent, that they are."""
+        now = time.monotonic()
+        asked = [name for name in workers if not self._broken and now >= self._silent.get(name, 0.0)]
+        posts: dict[str, Post] = {}
+        try:
+            posts = look(self._deed.link.control, asked, min(PATIENCE, max(SHORT, self._deed.left())))
+        except BrokerError as error:
+            self._broken = True
+            self._deed.say("broker", str(error))
+        self._at = time.monotonic()
+        self._silent |= {name: self._at + LEAVE for name, post in posts.items() if not post.answered}
+        return posts
+
+
+# ------------------------------------------------------------------------------------------- this host
+def _check_host(case: Case) -> None:
+    family = case.family
+    if family is None or case.plan not in (KILL, SOFT):
+        return
+    living = family.living()
+    if family.root in living:
+        family.grow()
+        return
+    if case.gone_at is None:
+        case.gone_at = time.monotonic()
+    pid = family.root.pid
+    case.see("host", f"process {pid} is gone", 1)
+    if not living:
+        stopped(case, "Its process is gone" + (" and all it had started." if len(family.members) > 1 else "."))
+    elif time.monotonic() - case.gone_at > ORPHANS:
+        left_behind(case)
+
+
+def left_behind(case: Case) -> None:
+    """Its process is gone, what it had started is not."""
+    assert case.family is not None
+    pids = [proc.pid for proc in case.family.offspring()]
+    shown = ", ".join(map(str, pids[:5])) + (f" and {len(pids) - 5} more" if len(pids) > 5 else "")
+    case.see("host", f"what it had started lives on: {shown}", 1)
+    TREES.keep(case.task_id, case.family)
+    case.settle(
+        NOT_STOPPED,
+        f"Its process is gone, but {len(pids)} of the processes it had started run on ({shown}).",
+        next="tree",
+    )
+
+
+def stopped(case: Case, sentence: str) -> None:
+    """Verified."""
+    TREES.forget(case.task_id)
+    case.settle(STOPPED, sentence)
+
+
+# ------------------------------------------------------------------------------------- workers and events
+def _check_remote(deed: Deed, asking: _Asking, cases: Sequence[Case]) -> None:
+    if not cases:
+        return
+    now = deed.see()
+    posts = asking.look(dict.fromkeys(case.worker for case in cases if case.worker is not None))
+    for case in cases:
+        case.post = posts.get(case.worker or "", case.post if case.post is None else Post(case.post.nodename))
+        if not (_by_next_task(case) or _by_end(case, now)):
+            _by_pool(case, posts, now)
+
+
+def _by_next_task(case: Case) -> bool:
+    """The same process runs another task: a worker gives a child nothing before it has come back."""
+    post, pid = case.post, case.pid
+    if post is None or pid is None or case.plan == GREEN:
+        return False
+    other = post.running_in(pid)
+    if other is None or other.task_id == case.task_id or not _own_offspring_gone(case):
+        return False
+    case.see("inspect", f"process {pid} now runs {other.task_id}", 1)
+    stopped(case, f"It has ended: its process {pid} runs another task.")
+    return True
+
+
+def _by_end(case: Case, now: Snapshot) -> bool:
+    """Its own process has reported that the task ended, after the signal left."""
+    task = now.tasks.get(case.task_id)
+    if task is None or not has_ended(task) or task.updated_at < case.sent_at:
+        return False
+    exception = task.exception or ""
+    if not _own_offspring_gone(case):
+        case.see("events", f"{task.state} {exception[:80]}".strip(), 2)
+        return False
+    if case.plan == GREEN and case.post is not None and case.task_id in case.post.running:
+        return False
+    word = "soft time limit" if exception.startswith("SoftTimeLimitExceeded") else task.state
+    case.see("events", f"task ended: {task.state} {exception[:80]}".strip(), 2)
+    stopped(case, f"It has ended in its own process ({word}); that takes the next task.")
+    return True
+
+
+def _own_offspring_gone(case: Case) -> bool:
+    """What the task had started lives no more; what was below its process before it does not count."""
+    if case.family is None:
+        return True
+    began = case.running.started_at if case.running is not None else None
+    for proc in case.family.offspring():
+        at = created_at(proc)
+        if began is None or at is None or at >= began - 1.0:
+            return False
+    return True
+
+
+def _by_pool(case: Case, posts: Mapping[str, Post], now: Snapshot) -> None:
+    post = posts.get(case.worker or "")
+    if post is None or not post.answered or post.error is not None:
+        return
+    if case.plan == GREEN:
+        _greenlet(case, post, now)
+    elif case.family is None and case.pid is not None and post.processes is not None and case.pid not in post.processes:
+        case.see("stats", f"the pool of {post.nodename} has no process {case.pid} any more", 1)
+        stopped(case, f"Its process {case.pid} has left the pool; what it may have started cannot be seen from here.")
+    elif case.unknown_to_worker and not case.directly and case.task_id not in post.running:
+        _had_ended(case, post, now)
+
+
+def _had_ended(case: Case, post: Post, now: Snapshot) -> None:
+    """The worker did not know it when the command came, milliseconds after it listed it."""
+    task = now.tasks.get(case.task_id)
+    if (task is not None and task.terminated) or not _own_offspring_gone(case):
+        return  # somebody else has told it to stop, which proves nothing
+    case.see("inspect", f"{post.nodename} did not have it any more when the command came", 3)
+    stopped(case, "It had ended by itself when the command came.")
+
+
+def _greenlet(case: Case, post: Post, now: Snapshot) -> None:
+    if case.task_id in post.running:
+        return
+    task = now.tasks.get(case.task_id)
+    case.see("inspect", f"{post.nodename} does not list it any more", 3)
+    revoked = task is not None and task.terminated is True and task.updated_at >= case.sent_at
+    if revoked:
+        case.see("events", "task-revoked, terminated", 2)
+    worker = now.workers.get(post.nodename)
+    if revoked or worker is None or not worker.task_events:
+        stopped(case, "Its greenlet was made to exit. Code that swallows GreenletExit would run on unseen.")
+
+
+# ---------------------------------------------------------------------------------------------- the end
+def give_up(case: Case) -> None:
+    """The time is over."""
+    post, pid = case.post, case.pid
+    waited = f"{case.deed.action.wait:g} s"
+    if case.family is not None:
+        _give_up_here(case, waited)
+    elif post is None or not post.answered or post.error is not None:
+        case.settle(
+            UNKNOWN, f"{case.worker} does not answer any more: its host would tell whether {pid or 'it'} lives."
+        )
+    elif case.plan == KILL and post.processes is not None and pid in post.processes:
+        case.see("stats", f"process {pid} is still in the pool of {post.nodename}", 1)
+        case.settle(
+            NOT_STOPPED,
+            f"Process {pid} runs on {waited} after {case.signal}; its worker has forgotten the task and cannot be "
+            f"asked again: kill {pid} on its host.",
+        )
+    elif case.task_id in post.running:
+        case.see("inspect", f"{post.nodename} still lists it", 3)
+        case.settle(NOT_STOPPED, f"It runs on {waited} after {case.signal}.")
+    else:
+        case.settle(
+            UNKNOWN,
+            "Its worker lists it no more, which proves nothing. Task events (-E) or celerytop on its host would tell.",
+        )
+
+
+def _give_up_here(case: Case, waited: str) -> None:
+    family = case.family
+    assert family is not None
+    living = family.living()
+    TREES.keep(case.task_id, family)
+    if family.root not in living:
+        left_behind(case)
+        return
+    case.see("host", f"process {family.root.pid} is still the same one", 1)
+    hint = " Celery says REVOKED and lists it no more, yet its slot is held." if case.plan == KILL else ""
+    if case.plan == SOFT and not _events_known(case):
+        case.settle(
+            UNKNOWN,
+            f"Process {family.root.pid} lives, as it should; only task events (-E) tell whether its task has ended.",
+            next=case.next_rung(),
+        )
+        return
+    case.settle(
+        NOT_STOPPED, f"Process {family.root.pid} runs on {waited} after {case.signal}.{hint}", next=case.next_rung()
+    )
+
+
+def _events_known(case: Case) -> bool:
+    worker = case.deed.see().workers.get(case.worker or "")
+    return worker is not None and worker.task_events is True

@@ -1,0 +1,151 @@
+"""The tasks that an action is meant for, as they are now: still the same ones?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+import msgspec
+
+from celerytop import format as fmt
+from celerytop.consequences.said import Said
+from celerytop.model.action import AnyAction, KillTree, Revoke, Target
+from celerytop.model.host import Process
+from celerytop.model.queue import Message
+from celerytop.model.secret import mask_args
+from celerytop.model.snapshot import Snapshot
+from celerytop.model.task import READY_STATES, Task
+from celerytop.model.worker import Worker
+
+SHOWN = 4
+"""Tasks with a line of their own."""
+
+
+class Subject(msgspec.Struct, frozen=True, eq=False):
+    """One target and what is known of it now."""
+
+    target: Target
+    task: Task | None
+    worker: Worker | None
+    gone: str | None = None
+    """Why nothing is left to be done to it."""
+
+    @property
+    def runs(self) -> bool:
+        """Whether a slot runs it now."""
+        if self.task is None:
+            return self.target.state == "STARTED"
+        return self.task.state == "STARTED" and self.task.finished_at is None
+
+    @property
+    def pool(self) -> str | None:
+        """Of its worker; ``None``: not known."""
+        return self.worker.pool if self.worker is not None else None
+
+    @property
+    def pid(self) -> int | None:
+        """Of the process that runs it."""
+        return self.task.worker_pid if self.task is not None else self.target.worker_pid
+
+    @property
+    def where(self) -> str | None:
+        """Its worker."""
+        return (self.task.worker if self.task is not None else None) or self.target.worker
+
+
+def subjects(snapshot: Snapshot, targets: Sequence[Target]) -> list[Subject]:
+    """All of them, now."""
+    return [_subject(snapshot, target) for target in targets]
+
+
+def _subject(snapshot: Snapshot, target: Target) -> Subject:
+    task = snapshot.tasks.get(target.task_id)
+    nodename = (task.worker if task is not None else None) or target.worker
+    worker = snapshot.workers.get(nodename) if nodename is not None else None
+    return Subject(target, task, worker, _gone(target, task))
+
+
+def _gone(target: Target, task: Task | None) -> str | None:
+    if task is None:
+        return None
+    if task.state in READY_STATES or task.finished_at is not None:
+        word = task.state if task.state in READY_STATES else "not there any more"
+        return f"{target.task_id[:8]} is over ({word}): nothing is left to stop"
+    if target.state == "STARTED" and task.state in ("RETRY", "REJECTED"):
+        return f"{target.task_id[:8]} does not run any more: {task.state}"
+    if target.worker_pid is not None and task.worker_pid is not None and target.worker_pid != task.worker_pid:
+        return f"{target.task_id[:8]} runs in another process now: pid {task.worker_pid}, not {target.worker_pid}"
+    if target.worker is not None and task.worker is not None and target.worker != task.worker:
+        return f"{target.task_id[:8]} is with another worker now: {task.worker}, not {target.worker}"
+    return None
+
+
+def still(snapshot: Snapshot, action: AnyAction) -> AnyAction:
+    """The same action without the tasks that are over, or are not what they were."""
+    if not isinstance(action, Revoke | KillTree):
+        return action
+    left = tuple(one.target for one in subjects(snapshot, action.targets) if one.gone is None)
+    return msgspec.structs.replace(action, targets=left)
+
+
+def lines(found: Sequence[Subject], snapshot: Snapshot) -> list[Said]:
+    """One line for each of the first, and how many more there are."""
+    shown = [Said(_line(one, snapshot), "dim" if one.gone else "") for one in found[:SHOWN]]
+    rest = len(found) - SHOWN
+    return [*shown, Said(f"and {rest} more", "dim")] if rest > 0 else shown
+
+
+def _line(one: Subject, snapshot: Snapshot) -> str:
+    task = one.task
+    message = message_of(snapshot, one.target.task_id)
+    args = (task.args if task is not None else message.args if message is not None else None) or ""
+    name = (task.name if task is not None else None) or one.target.name or "?"
+    parts = [one.target.task_id[:8], fmt.cut(f"{name}{mask_args(args)}", 22), one.where or "no worker"]
+    if one.runs:
+        ran = task.ran(snapshot.at) if task is not None else None
+        parts += [f"pid {one.pid if one.pid is not None else '?'}", f"running {fmt.duration(ran)}"]
+        late = task.acks_late if task is not None else None
+        parts.append(f"acks_late {'?' if late is None else 'yes' if late else 'no'}")
+    else:
+        state = task.state if task is not None else one.target.state or "?"
+        queue = (task.queue if task is not None else None) or one.target.queue
+        parts += [(task.place if task is not None else None) or state, f"queue {queue or '?'}"]
+    return "  ".join(parts)
+
+
+@lru_cache(maxsize=1)
+def _messages(snapshot: Snapshot) -> dict[str, Message]:
+    found: dict[str, Message] = {}
+    for sample in snapshot.samples.values():
+        found |= {message.task_id: message for message in (*sample.newest, *sample.oldest) if message.task_id}
+    if snapshot.unacked is not None:
+        found |= {message.task_id: message for message in snapshot.unacked.messages if message.task_id}
+    return found
+
+
+def message_of(snapshot: Snapshot, task_id: str) -> Message | None:
+    """Its message, if one was looked at."""
+    return _messages(snapshot).get(task_id)
+
+
+def process_of(snapshot: Snapshot, one: Subject) -> Process | None:
+    """The process that runs it, when it is on this host. The same number on another host is another process."""
+    mains = {one.worker.pid, *one.worker.pids} - {None} if one.worker is not None else set()
+    for host in snapshot.hosts.values():
+        for process in host.processes:
+            mine = process.main_pid in mains if mains else process.nodename == one.where
+            if process.pid == one.pid and mine and process.task_id in (None, one.target.task_id):
+                return process
+    return None
+
+
+def below(snapshot: Snapshot, pid: int) -> list[Process]:
+    """What this process has started, and what those have."""
+    every = [process for host in snapshot.hosts.values() for process in host.processes]
+    found: list[Process] = []
+    front = {pid}
+    while front:
+        more = [process for process in every if process.ppid in front and process.pid not in front]
+        front = {process.pid for process in more} - {process.pid for process in found}
+        found += [process for process in more if process.pid in front]
+    return found

@@ -1,0 +1,199 @@
+"""A cluster to act on: one broker, a worker per pool, and the real Monitor and Actor over them."""
+
+from __future__ import annotations
+
+import base64
+import json
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import psutil
+import redis as redis_py
+
+from celerytop.actions.actor import Actor, open_link_of
+from celerytop.actions.audit import Audit
+from celerytop.actions.look import Post, look
+from celerytop.broker_url import parse_url
+from celerytop.build import build
+from celerytop.model.action import AnyAction, KillTree, Revoke, Target
+from celerytop.model.address import BrokerSettings
+from celerytop.model.outcome import STOPPED, ActionReport, Outcome
+from celerytop.model.snapshot import Snapshot
+from celerytop.model.task import Task
+from celerytop.options import Options
+from celerytop.targets import target_of
+from tests.rig import Worker, send, wait_until
+
+
+class Stage:
+    """Tasks go to the queue named as their pool."""
+
+    def __init__(self, url: str, folder: Path) -> None:
+        self.url = url
+        self.settings = BrokerSettings(parse_url(url))
+        self.monitor = build(Options(), self.settings)
+        self.audit = Audit("stage", folder)
+        self.actor = Actor(self.settings, cluster="stage", allowed=True, audit=self.audit)
+        self.workers: dict[str, Worker] = {}
+        self._processes: dict[str, int] = {}
+        self._link = open_link_of(self.settings) if url.startswith("redis") else None
+
+    # ------------------------------------------------------------------------------------------------ setting
+    def employ(self, **concurrency: int) -> Self:
+        """Start one worker a pool, all at once, and the monitor."""
+        for pool, slots in concurrency.items():
+            conf = {"worker_prefetch_multiplier": 4}
+            self.workers[pool] = Worker(self.url, pool=pool, concurrency=slots, queues=(pool,), conf=conf).launch()
+        for worker in self.workers.values():
+            worker.wait_ready()
+        self.monitor.start()
+        names = {worker.nodename for worker in self.workers.values()}
+        wait_until(lambda: self._known(names), 15, "the monitor knows all workers")
+        return self
+
+    def _known(self, names: set[str]) -> bool:
+        found = self.see().workers
+        return all(name in found and found[name].pool and found[name].queues for name in names)
+
+    def close(self) -> None:
+        """Everything ends."""
+        self.monitor.stop()
+        if self._link is not None:
+            self._link.close()
+        for worker in self.workers.values():
+            worker.close()
+
+    # ------------------------------------------------------------------------------------------------- acting
+    def see(self) -> Snapshot:
+        """A fresh one."""
+        return self.monitor.picture()
+
+    def perform(self, action: AnyAction) -> ActionReport:
+        """To its end."""
+        return perform(self.actor, action, self.see)
+
+    def revoke(self, task_id: str, signal: str | None = None, wait: float = 10.0) -> Outcome:
+        """Of what the snapshot knows of it."""
+        tree = self._tree(task_id)
+        action = Revoke(targets=(target_of(self.see(), task_id),), signal=signal, wait=wait)
+        verdict = self.perform(action).outcomes[0]
+        spared = self._processes.get(task_id) if signal in ("SIGUSR1", "SIGINT") else None
+        assert verdict.outcome != STOPPED or not [pid for pid in tree if lives(pid) and pid != spared]
+        return verdict
+
+    def kill_tree(self, target: Target) -> Outcome:
+        """Of one."""
+        tree = self._tree(target.task_id)
+        verdict = self.perform(KillTree(targets=(target,))).outcomes[0]
+        assert verdict.outcome != STOPPED or not any(map(lives, tree))
+        return verdict
+
+    def _tree(self, task_id: str) -> list[int]:
+        """What must be dead before anybody says so."""
+        pid = self._processes.get(task_id)
+        return tree_of(pid) if pid is not None and lives(pid) else []
+
+    # ------------------------------------------------------------------------------------------------ looking
+    def send(self, pool: str, name: str, *args: object, **options: Any) -> str:
+        """One task; its id."""
+        return str(send(self.url, name, args, queue=pool, **options).id)
+
+    def start(self, pool: str, name: str, *args: object) -> tuple[str, int]:
+        """One task that runs, as events and its worker say; its id and process."""
+        task_id = self.send(pool, name, *args)
+        self.wait_state(task_id, "STARTED")
+        pid = wait_until(lambda: self.pid_of(task_id), 10, f"{name} has a process")
+        if pool == "prefork":
+            self._processes[task_id] = pid
+        return task_id, pid
+
+    def task(self, task_id: str) -> Task | None:
+        """As the monitor sees it."""
+        return self.see().tasks.get(task_id)
+
+    def wait_state(self, task_id: str, state: str, timeout: float = 15.0) -> Task:
+        """Until the monitor has heard of it."""
+
+        def there() -> Task | None:
+            task = self.task(task_id)
+            return task if task is not None and task.state == state else None
+
+        return wait_until(there, timeout, f"{task_id} is {state}")
+
+    def posts(self) -> dict[str, Post]:
+        """What the workers say."""
+        link = open_link_of(self.settings)
+        try:
+            return look(link.control, [worker.nodename for worker in self.workers.values()], 0.5)
+        finally:
+            link.close()
+
+    def pid_of(self, task_id: str) -> int | None:
+        """The process that runs it; -1 for a greenlet."""
+        for post in self.posts().values():
+            if task_id in post.running:
+                return post.running[task_id].pid or -1
+        return None
+
+    def busy(self) -> list[str]:
+        """Ids that run anywhere."""
+        return [task_id for post in self.posts().values() for task_id in post.running]
+
+
+def perform(actor: Actor, action: AnyAction, see: Callable[[], Snapshot]) -> ActionReport:
+    """The last report."""
+    *_, last = actor.perform(1, action, see)
+    assert last.settled_at is not None
+    return last
+
+
+def lives(pid: int) -> bool:
+    """By psutil; a zombie does not."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def tree_of(pid: int) -> list[int]:
+    """Its living descendants, and itself."""
+    return [pid, *(child.pid for child in psutil.Process(pid).children(recursive=True))]
+
+
+class Wire:
+    """Every control message on a Redis, as a stranger hears it."""
+
+    def __init__(self, client: redis_py.Redis) -> None:
+        self._pubsub = client.pubsub(ignore_subscribe_messages=True)  # type: ignore[no-untyped-call]
+        self._pubsub.psubscribe("*.pidbox")
+        self._messages: list[dict[str, Any]] = []
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._listen, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        wait_until(lambda: self._pubsub.subscribed, 5, "we listen")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self._thread.join(5)
+        self._pubsub.close()
+
+    def _listen(self) -> None:
+        while not self._done.is_set():
+            found = self._pubsub.get_message(timeout=0.05)
+            if found:
+                self._messages.append(json.loads(base64.b64decode(json.loads(found["data"])["body"])))
+
+    def commands(self, *methods: str, settle: float = 0.3) -> Sequence[dict[str, Any]]:
+        """What was heard of these methods, once nothing more has come for a moment."""
+        count, since = -1, time.monotonic()
+        while count != len(self._messages) or time.monotonic() - since < settle:
+            if count != len(self._messages):
+                count, since = len(self._messages), time.monotonic()
+            time.sleep(0.02)
+        return [message for message in self._messages if message["method"] in methods]

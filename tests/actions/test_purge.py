@@ -1,0 +1,213 @@
+"""Messages removed, moved and put back on a real Redis: byte for byte, dumped first, each in one place."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+import redis
+
+from celerytop.model.action import MoveMessages, PurgeQueue, RestoreDump
+from celerytop.model.outcome import DONE, NOT_DONE, REFUSED
+from celerytop.model.task import Task
+from tests.actions.holding import Holding, dumped, fates, lines_of, newest_first, raw_message
+from tests.rig import RedisServer
+
+ODD = [b"\xff\x00 not json", b'{"headers":{"id":"esc\\u001b[31m","task":"t\\u202e"}}', raw_message("utf\u00e9"), b""]
+
+
+@pytest.fixture(scope="module")
+def server() -> object:
+    with RedisServer() as one:
+        yield one
+
+
+@pytest.fixture
+def client(server: RedisServer) -> redis.Redis:
+    found = server.client()
+    found.flushall()
+    return found
+
+
+@pytest.fixture
+def held(server: RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Holding:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    return Holding(server.url(), tmp_path)
+
+
+def all_lists(client: redis.Redis) -> dict[bytes, object]:
+    return {key: client.lrange(key, 0, -1) for key in client.scan_iter()}
+
+
+def test_everything_is_dumped_then_removed_and_comes_back_byte_for_byte(client: redis.Redis, held: Holding) -> None:
+    first = [raw_message(f"a{n}") for n in range(1200)] + ODD
+    third = [raw_message(f"b{n}") for n in range(6)]
+    client.lpush("celery", *first)
+    client.lpush("celery\x06\x168", raw_message("own step"))
+    client.lpush("celery\x06\x163", *third)
+    client.lpush("other", b"mine")
+    before = all_lists(client)
+    report = held.report(PurgeQueue(queue="celery"))
+    (outcome,) = report.outcomes
+    assert outcome.outcome == DONE and outcome.queue == "celery" and "1,211 of 1,211" in outcome.sentence
+    assert client.keys() == [b"other"]
+    assert report.dump is not None and stat.S_IMODE(os.stat(report.dump).st_mode) == 0o600
+    assert dumped(report.dump) == [*newest_first(first), *newest_first(third), raw_message("own step")]
+    back = held.perform(RestoreDump(path=report.dump))
+    assert back.outcome == DONE and "1,211" in back.sentence
+    assert all_lists(client) == before
+
+
+def test_put_back_messages_run_next_in_their_old_order(client: redis.Redis, held: Holding) -> None:
+    old = [raw_message(f"a{n}") for n in range(450)]
+    client.lpush("celery", *old)
+    report = held.report(PurgeQueue(queue="celery"))
+    client.lpush("celery", b"later")
+    held.perform(RestoreDump(path=str(report.dump)))
+    assert [client.rpop("celery") for _ in range(451)] == [*old, b"later"]
+
+
+def test_a_dump_is_put_back_once(client: redis.Redis, held: Holding) -> None:
+    client.lpush("celery", *(raw_message(f"a{n}") for n in range(3)))
+    dump = str(held.report(PurgeQueue(queue="celery")).dump)
+    assert held.perform(RestoreDump(path=dump)).outcome == DONE
+    again = held.perform(RestoreDump(path=dump))
+    assert again.outcome == REFUSED and "already" in again.sentence and client.llen("celery") == 3
+    assert held.perform(RestoreDump(path=dump, force=True)).outcome == DONE and client.llen("celery") == 6
+
+
+def test_a_filter_takes_what_it_names_and_counts_before(client: redis.Redis, held: Holding) -> None:
+    entries = [raw_message(f"a{n}", "app.pay" if n % 3 else "app.mail", f"({n}, 'eu')") for n in range(999)]
+    client.lpush("celery", *entries, *ODD)
+    dry = held.perform(PurgeQueue(queue="celery", filter="name:mail args:eu", dry_run=True))
+    assert dry.outcome == DONE and "Would remove 333 of 1,003" in dry.sentence
+    assert client.llen("celery") == 1003
+    report = held.report(PurgeQueue(queue="celery", filter="name:mail args:eu"))
+    assert "333 of 333" in report.outcomes[0].sentence
+    assert any("no task messages" in one.text for one in report.outcomes[0].evidence)
+    kept = [entry for n, entry in enumerate(entries) if n % 3]
+    assert client.lrange("celery", 0, -1) == newest_first([*kept, *ODD])
+    assert sorted(dumped(report.dump)) == sorted(entry for n, entry in enumerate(entries) if not n % 3)
+
+
+def test_one_message_is_deleted_by_its_id(client: redis.Redis, held: Holding) -> None:
+    client.lpush("celery", *(raw_message(f"a{n}") for n in range(5)))
+    report = held.report(PurgeQueue(queue="celery", task_ids=("a3", "gone")))
+    assert [(one.task_id, one.outcome) for one in report.outcomes] == [("a3", DONE), ("gone", NOT_DONE)]
+    assert client.lrange("celery", 0, -1) == newest_first([raw_message(f"a{n}") for n in (0, 1, 2, 4)])
+
+
+def test_ages_come_from_events_and_unknown_ones_are_left(client: redis.Redis, held: Holding) -> None:
+    client.lpush("celery", raw_message("old"), raw_message("new"), raw_message("unknown"))
+    held.tasks = {"old": Task("old", sent_at=1.0), "new": Task("new", sent_at=4e9)}
+    report = held.report(PurgeQueue(queue="celery", filter="age:>60"))
+    assert dumped(report.dump) == [raw_message("old")]
+    assert any("nobody knows when" in one.text for one in report.outcomes[0].evidence)
+
+
+def test_a_moved_message_goes_behind_what_waits_there_in_its_order(client: redis.Redis, held: Holding) -> None:
+    entries = [raw_message(f"a{n}", "app.a" if n % 2 else "app.b") for n in range(1100)]
+    client.lpush("celery", *entries)
+    client.lpush("celery\x06\x166", raw_message("six", "app.a"))
+    client.lpush("slow", b"first")
+    report = held.report(MoveMessages(queue="celery", to="slow", filter="name:app.a"))
+    assert report.outcomes[0].outcome == DONE and "551 of 551" in report.outcomes[0].sentence
+    moved = [entry for n, entry in enumerate(entries) if n % 2]
+    assert client.lrange("slow", 0, -1) == newest_first([b"first", *moved])
+    assert client.lrange("slow\x06\x166", 0, -1) == [raw_message("six", "app.a")]
+    assert set(fates(report.dump).values()) == {"m"}
+    again = held.perform(RestoreDump(path=str(report.dump)))
+    assert again.outcome == REFUSED and "moved to slow" in again.sentence
+
+
+def test_a_prefix_is_kept(server: RedisServer, client: redis.Redis, tmp_path: Path) -> None:
+    held = Holding(server.url(), tmp_path, global_keyprefix="px:")
+    client.lpush("px:celery", raw_message("a"))
+    client.lpush("celery", raw_message("b"))
+    report = held.report(PurgeQueue(queue="celery", dump=str(tmp_path / "d")))
+    assert client.keys() == [b"celery"] and report.dump == str(tmp_path / "d")
+    held.perform(RestoreDump(path=str(tmp_path / "d")))
+    assert client.lrange("px:celery", 0, -1) == [raw_message("a")]
+
+
+def test_a_dump_of_another_broker_needs_a_queue_named(server: RedisServer, client: redis.Redis, held: Holding) -> None:
+    client.lpush("celery", raw_message("a"))
+    dump = str(held.report(PurgeQueue(queue="celery")).dump)
+    with RedisServer() as elsewhere:
+        other = Holding(elsewhere.url(), held.folder)
+        refused = other.perform(RestoreDump(path=dump))
+        assert refused.outcome == REFUSED and "another broker" in refused.sentence
+        assert other.perform(RestoreDump(path=dump, to="here")).outcome == DONE
+        assert elsewhere.client().lrange("here", 0, -1) == [raw_message("a")]
+
+
+def test_a_changed_dump_is_refused(client: redis.Redis, held: Holding) -> None:
+    client.lpush("celery", raw_message("a"))
+    path = Path(str(held.report(PurgeQueue(queue="celery")).dump))
+    path.write_text(path.read_text().replace('"sha256":"', '"sha256":"0', 1))
+    refused = held.perform(RestoreDump(path=str(path)))
+    assert refused.outcome == REFUSED and "was changed" in refused.sentence and not client.keys()
+
+
+def test_without_a_dump_nothing_is_removed(client: redis.Redis, held: Holding, tmp_path: Path) -> None:
+    client.lpush("celery", raw_message("a"))
+    there = tmp_path / "there"
+    there.write_text("precious")
+    refused = held.perform(PurgeQueue(queue="celery", dump=str(there)))
+    assert refused.outcome == REFUSED and there.read_text() == "precious"
+    assert held.perform(PurgeQueue(queue="celery", dump="/proc/none/x")).outcome == REFUSED
+    assert client.llen("celery") == 1
+
+
+@pytest.mark.parametrize("rights", ["-eval", "-eval -set", "~celery* ~slow* resetchannels"])
+def test_an_account_without_scripts_removes_and_moves_all_the_same(
+    client: redis.Redis, server: RedisServer, tmp_path: Path, rights: str
+) -> None:
+    keys = rights if rights.startswith("~") else "~*"
+    extra = "" if rights.startswith("~") else rights
+    words = ["SETUSER", "few", "reset", "on", ">pw", "&*", *f"{keys} +@all {extra}".split()]
+    client.execute_command("ACL", *words)  # type: ignore[no-untyped-call]
+    held = Holding(server.url(user="few", password="pw"), tmp_path)
+    entries = [raw_message(f"a{n}", "app.a" if n % 2 else "app.b") for n in range(40)]
+    client.lpush("celery", *entries)
+    moved = held.perform(MoveMessages(queue="celery", to="slow", filter="name:app.a", dump=str(tmp_path / "m")))
+    assert moved.outcome == DONE and "20 of 20" in moved.sentence
+    assert client.lrange("slow", 0, -1) == newest_first(entries[1::2])
+    gone = held.perform(PurgeQueue(queue="celery", dump=str(tmp_path / "p")))
+    assert gone.outcome == DONE and "20 of 20" in gone.sentence and client.keys() == [b"slow"]
+    assert held.perform(RestoreDump(path=str(tmp_path / "p"))).outcome == DONE
+    assert client.lrange("celery", 0, -1) == newest_first(entries[::2])
+
+
+def test_a_full_server_can_be_purged(tmp_path: Path) -> None:
+    with RedisServer(args=("--maxmemory", "4mb", "--maxmemory-policy", "noeviction")) as full:
+        client = full.client()
+        with pytest.raises(redis.exceptions.OutOfMemoryError):
+            for n in range(10_000):
+                client.lpush("celery", raw_message(f"a{n}", padding=5000))
+        count = client.llen("celery")
+        outcome = Holding(full.url(), tmp_path).perform(PurgeQueue(queue="celery", dump=str(tmp_path / "d")))
+        assert outcome.outcome == DONE and f"{count:,} of {count:,}" in outcome.sentence and not client.keys()
+
+
+def test_a_key_of_another_kind_and_remote_control_are_refused(client: redis.Redis, held: Holding) -> None:
+    client.hset("unacked", "a", "b")
+    client.lpush("celery", raw_message("a"))
+    assert held.perform(PurgeQueue(queue="unacked")).outcome == REFUSED
+    assert held.perform(PurgeQueue(queue="x.reply.celery.pidbox")).outcome == REFUSED
+    assert held.perform(MoveMessages(queue="celery", to="unacked")).outcome == REFUSED
+    assert client.llen("celery") == 1 and client.hlen("unacked") == 1
+
+
+def test_the_dump_says_whose_messages_they_are(client: redis.Redis, held: Holding) -> None:
+    client.lpush("celery", raw_message("a"))
+    head = lines_of(held.report(PurgeQueue(queue="celery")).dump)[0]
+    assert (head["magic"], head["version"], head["queue"], head["transport"]) == (
+        "celerytop-dump",
+        1,
+        "celery",
+        "redis",
+    )
+    assert head["cluster"] == "c" and head["server"] and head["broker"].startswith("redis://")

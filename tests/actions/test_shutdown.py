@@ -1,0 +1,93 @@
+"""Shutdown: STOPPED only when the main process is gone; a hang is told, and the kill that is offered ends all of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from celerytop.model.action import KillWorker, Shutdown
+from celerytop.model.outcome import DONE, NOT_STOPPED, REFUSED, STOPPED, UNKNOWN, WILL_APPLY_LATER
+from tests.actions.crew import Crew, settled_words
+from tests.actions.stage import lives, tree_of
+from tests.rig import RedisServer, wait_until
+from tests.rig.send import close_apps
+
+pytestmark = pytest.mark.worker
+
+
+@pytest.fixture(scope="module")
+def crew(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Crew]:
+    with RedisServer() as server:
+        made = Crew(server.url(), Path(tmp_path_factory.mktemp("state")))
+        try:
+            yield made.hire(
+                clean={"concurrency": 2},
+                stuck={"concurrency": 2},
+                gevent={"pool": "gevent"},
+                threads={"pool": "threads"},
+                far={"pool": "threads"},
+                solo={"pool": "solo"},
+            )
+        finally:
+            made.close()
+            close_apps()
+
+
+def begun(crew: Crew, queue: str, *tasks: str) -> None:
+    wait_until(lambda: all(task in crew.busy() for task in tasks), 10, f"{queue} is busy")
+
+
+def test_it_is_stopped_when_the_process_is_gone_and_a_hang_is_told(crew: Crew) -> None:
+    short = crew.send("clean", "rig.sleep", 2)
+    hangs = crew.send("stuck", "rig.nested_pool", 600)
+    green = crew.send("gevent", "rig.sleep", 600)
+    begun(crew, "all", short, hangs, green)
+    mains = {name: crew.workers[name].pid for name in crew.workers}
+    trees = {name: tree_of(mains[name]) for name in crew.workers}
+    report = crew.report(Shutdown(workers=crew.named("clean", "stuck", "gevent"), wait=5.0))
+    found = crew.by_name(report)
+    assert settled_words(found) == {
+        "clean": STOPPED,
+        "stuck": NOT_STOPPED,
+        "gevent": NOT_STOPPED,
+    }
+    assert not any(map(lives, trees["clean"])) and lives(mains["stuck"]) and lives(mains["gevent"])
+    assert found["clean"].evidence[0].source == "host"
+    assert found["stuck"].next == "kill_worker" and hangs in found["stuck"].sentence
+    told = [step.text for step in report.steps]
+    assert any("1 of 1 tasks run" in text for text in told) and any("0 of 1 tasks run" in text for text in told)
+
+
+def test_the_kill_that_is_offered_ends_the_worker_and_all_its_tasks_have_started(crew: Crew) -> None:
+    for name in ("stuck", "gevent"):
+        main = psutil.Process(crew.workers[name].pid)
+        tree = tree_of(main.pid)
+        nodename = crew.workers[name].nodename
+        wrong = crew.do(KillWorker(worker=nodename, pid=main.pid, pid_started_at=main.create_time() - 60))
+        assert wrong[name].outcome == REFUSED and lives(main.pid)
+        killed = crew.do(KillWorker(worker=nodename, pid=main.pid, pid_started_at=main.create_time()))
+        assert killed[name].outcome == STOPPED and "visibility timeout" in killed[name].sentence
+        assert not any(map(lives, tree))
+
+
+def test_from_another_host_no_process_is_claimed_to_be_gone(crew: Crew, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("celerytop.actions.shutdown.main_here", lambda *_: None)
+    task = crew.send("far", "rig.sleep", 600)
+    begun(crew, "far", task)
+    found = crew.do(Shutdown(workers=crew.named("threads", "far"), wait=5.0))
+    assert settled_words(found) == {"threads": DONE, "far": UNKNOWN}
+    assert "another host" in found["threads"].sentence and task in found["far"].sentence
+    assert found["far"].next is None and crew.workers["far"].running
+
+
+def test_whoever_is_gone_is_refused_and_a_busy_solo_worker_reads_it_later(crew: Crew) -> None:
+    crew.wait_worker("clean", "gone")
+    runs = crew.send("solo", "rig.sleep", 5)
+    wait_until(lambda: runs in crew.workers["solo"].log, 10, "it runs")
+    found = crew.do(Shutdown(workers=crew.named("clean", "solo"), wait=2.0))
+    assert settled_words(found) == {"clean": REFUSED, "solo": WILL_APPLY_LATER}
+    assert found["solo"].next == "kill_worker"
+    wait_until(lambda: not crew.workers["solo"].running, 15, "it has read it")
