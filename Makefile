@@ -44,8 +44,8 @@ test: .venv/.dev servers
 
 check: lint test
 
-# Each starts its own servers, prints a table and runs alone; together ten minutes, and the README's table is theirs.
-BENCHMARKS := ingest memory start asking
+# Each starts its own servers, prints a table and runs alone; together a quarter of an hour, and the README's table is theirs.
+BENCHMARKS := ingest paced memory picture screen start asking cost
 
 bench: $(BENCHMARKS:%=bench-%)
 	$(BIN)/python -m benchmarks.table

@@ -95,6 +95,9 @@ def celerytop(url: str, count: Count) -> None:
                     count.dropped += item.dropped + item.bad
                     count.add(len(item.events) + item.dropped + item.bad)
 
+        def drain(self) -> None:
+            source.drain()
+
         def hang_up(self) -> None:
             source.hang_up()
 

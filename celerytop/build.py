@@ -6,30 +6,47 @@ Sources are imported here and only when their broker is used: with a Redis URL t
 from __future__ import annotations
 
 import time
+from functools import partial
+from typing import TYPE_CHECKING
 
-from celerytop.cluster import Cluster
 from celerytop.model.address import BrokerSettings
 from celerytop.model.command import Attend
-from celerytop.model.snapshot import ClusterInfo
-from celerytop.monitor import Monitor
+from celerytop.model.snapshot import ClusterInfo, Snapshot, SourceStatus
 from celerytop.options import Options
 from celerytop.sources.base import Lane, Source
-from celerytop.sources.later import LaterLane, LaterSource
+from celerytop.sources.later import LaterLane, LaterSource, Once
+
+if TYPE_CHECKING:
+    from celerytop.monitor import Monitor
+
+
+def first_picture(options: Options, settings: BrokerSettings) -> Snapshot:
+    """What is known before anything is made: which cluster, and who will be asked."""
+    asked = ("events", "queues", "broker") if options.passive else ("events", "control", "queues", "broker")
+    now = time.time()  # noqa: TID251 - as below
+    statuses = tuple(SourceStatus(name) for name in asked)
+    return Snapshot(now, cluster_info(options, settings), statuses, interval=options.interval)
 
 
 def build(options: Options, settings: BrokerSettings, *, attention: Attend | None = None) -> Monitor:
     """Make the monitor of one cluster. Connects to nothing yet."""
+    from celerytop.actions.later import LaterActor
+    from celerytop.cluster import Cluster
+    from celerytop.monitor import Monitor
+
     streams, lanes = _redis(settings, options) if settings.address.transport == "redis" else _rabbit(settings, options)
     lanes = (*lanes, *_host())
     names = [stream.name for stream in streams] + [probe.name for lane in lanes for probe in lane.probes]
     started_at = time.time()  # noqa: TID251 - the one moment given to a Cluster that was not observed
+    info = cluster_info(options, settings)
     cluster = Cluster(
-        cluster_info(options, settings),
+        info,
         tuple(dict.fromkeys(names)),
         started_at=started_at,
         max_tasks=options.max_tasks,
     )
-    return Monitor(cluster, streams, lanes, interval=options.interval, attention=attention)
+    actor = LaterActor(settings, cluster=info.name, allowed=not (options.read_only or options.passive))
+    return Monitor(cluster, streams, lanes, interval=options.interval, attention=attention, performer=actor)
 
 
 def cluster_info(options: Options, settings: BrokerSettings) -> ClusterInfo:
@@ -48,8 +65,8 @@ def cluster_info(options: Options, settings: BrokerSettings) -> ClusterInfo:
     )
 
 
-# Each is made, and what it needs imported, in its own thread when that first connects: redis-py alone takes as long to
-# import as a minimal Textual program to start, and the first screen shall not wait for it.
+# Each is made, and what it needs imported, in its own thread when that first connects: redis-py or pika alone takes as
+# long to import as a minimal Textual program to start, and the first screen shall not wait for it.
 def _redis(settings: BrokerSettings, options: Options) -> tuple[tuple[Source, ...], tuple[Lane, ...]]:
     def events() -> Source:
         from celerytop.sources.redis.events import RedisEvents
@@ -66,10 +83,26 @@ def _redis(settings: BrokerSettings, options: Options) -> tuple[tuple[Source, ..
 
 
 def _rabbit(settings: BrokerSettings, options: Options) -> tuple[tuple[Source, ...], tuple[Lane, ...]]:
-    from celerytop.sources.rabbitmq.events import RabbitEvents
-    from celerytop.sources.rabbitmq.lane import rabbit_lanes
+    def events() -> Source:
+        from celerytop.sources.rabbitmq.events import RabbitEvents
 
-    return (RabbitEvents(settings),), rabbit_lanes(settings, passive=options.passive)
+        return RabbitEvents(settings)
+
+    def made() -> dict[str, Lane]:
+        from celerytop.sources.rabbitmq.lane import rabbit_lanes
+
+        return {lane.name: lane for lane in rabbit_lanes(settings, passive=options.passive)}
+
+    lanes = Once(made)  # they share what they know of the broker
+    asked = {"queues": ("queues", "broker"), "control": ("control",), "management": ("management",)}
+    if options.passive:
+        del asked["control"]
+    later = tuple(LaterLane(name, probes, partial(_one_of, lanes, name)) for name, probes in asked.items())
+    return (LaterSource("events", events),), later
+
+
+def _one_of(lanes: Once[dict[str, Lane]], name: str) -> Lane:
+    return lanes()[name]
 
 
 def _host() -> tuple[Lane, ...]:

@@ -1,12 +1,15 @@
-"""One look or a few, without a screen: start the monitor, wait for the answers, hand over the Snapshots."""
+"""Without a screen: a look or a few, or one action; start the monitor, wait for the answers, hand them over."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 from celerytop.errors import BrokerError
+from celerytop.model.action import AnyAction
 from celerytop.model.observation import UP
+from celerytop.model.outcome import ActionReport
 from celerytop.model.snapshot import Snapshot
 from celerytop.monitor import Monitor
 
@@ -16,6 +19,9 @@ _HEARTBEAT = 2.2
 """Seconds in which a worker sends a heartbeat: Celery's interval and a bit."""
 _BETWEEN = 0.25
 """Seconds between the two looks of the first picture: what has a speed (CPU) is measured over them."""
+
+_STEP = 0.02
+"""Seconds between two looks for a verdict."""
 
 
 def look(monitor: Monitor, times: int = 1, delay: float = 2.0) -> Iterator[Snapshot]:
@@ -27,6 +33,20 @@ def look(monitor: Monitor, times: int = 1, delay: float = 2.0) -> Iterator[Snaps
     Raises:
         BrokerError: nothing but this host could be looked at.
     """
+    with watching(monitor):
+        for number in range(times):
+            if number:
+                time.sleep(delay)
+            yield monitor.picture()  # one that says STALE, should the broker freeze meanwhile
+
+
+@contextmanager
+def watching(monitor: Monitor) -> Iterator[Snapshot]:
+    """Start it, wait until everything was looked at twice, and stop it at the end.
+
+    Raises:
+        BrokerError: nothing but this host could be looked at.
+    """
     monitor.start()
     try:
         monitor.wait(1, PATIENCE)
@@ -34,12 +54,17 @@ def look(monitor: Monitor, times: int = 1, delay: float = 2.0) -> Iterator[Snaps
         time.sleep(max(_BETWEEN, _deaf(monitor.picture())))
         monitor.look_again()
         monitor.wait(2, PATIENCE / 2)
-        for number in range(times):
-            if number:
-                time.sleep(delay)
-            yield monitor.picture()  # one that says STALE, should the broker freeze meanwhile
+        yield monitor.picture()
     finally:
         monitor.stop()
+
+
+def perform(monitor: Monitor, action: AnyAction) -> ActionReport:
+    """Ask for an action and wait for its verdicts; the monitor's only one."""
+    monitor.submit(action)
+    while not (reports := monitor.picture().actions) or reports[-1].settled_at is None:
+        time.sleep(_STEP)
+    return reports[-1]
 
 
 def _deaf(snapshot: Snapshot) -> float:

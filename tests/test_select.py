@@ -8,10 +8,9 @@ from hypothesis import strategies as st
 
 from celerytop.model.host import Process
 from celerytop.model.queue import Queue
-from celerytop.model.snapshot import ClusterInfo, Snapshot
 from celerytop.model.task import Task
 from celerytop.model.worker import ConsumedQueue, Worker
-from celerytop.select import FilterError, ordered, parse, tasks_in
+from celerytop.select import FilterError, ordered, parse, views
 
 NOW = 1000.0
 TASK = Task(
@@ -137,9 +136,8 @@ def test_views() -> None:
             Task("v", state="REVOKED"),
         )
     }
-    now = Snapshot(NOW, ClusterInfo("c", "redis://h", "redis"), tasks=tasks)
-    seen = {view: {task.task_id for task in tasks_in(now, view)} for view in ("active", "reserved", "scheduled")}
-    assert seen == {"active": {"7b2e1f3c"}, "reserved": {"r", "r2"}, "scheduled": {"e"}}
-    assert {task.task_id for task in tasks_in(now, "failed")} == {"f", "v"}
-    assert {task.task_id for task in tasks_in(now, "recent")} == {"s", "f", "v"}
-    assert len(tasks_in(now, "all")) == len(tasks)
+    ids = {name: set(views(tasks, name, NOW).ids) for name in ("active", "reserved", "scheduled", "failed")}
+    assert ids == {"active": {"7b2e1f3c"}, "reserved": {"r", "r2"}, "scheduled": {"e"}, "failed": {"f"}}
+    assert list(views(tasks, "recent", NOW).ids) == list(tasks)[::-1]
+    counts = {"active": 1, "reserved": 2, "scheduled": 1, "failed": 1, "recent": len(tasks)}
+    assert all(views(tasks, name, NOW).counts == counts for name in counts)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from celerytop import format as fmt
+from celerytop.columns.actions import verdict_text, verdict_tone, verdicts
 from celerytop.columns.column import Column, Look, or_none, share_of
 from celerytop.model.secret import mask_args
 from celerytop.model.snapshot import Snapshot
@@ -162,6 +163,9 @@ TASKS: tuple[Column, ...] = (
            "name of its type", flexible=True, most=40, weight=2),
     Column("state", "STATE", 8, "left", lambda t, s: _ORDER.index(t.state) if t.state in _ORDER else None,
            lambda t, s, k: t.state, "Celery's state", tone=state_tone),
+    Column("verdict", "VERDICT", 11, "left", lambda t, s: verdicts(s).get(t.task_id),
+           lambda t, s, k: verdict_text(t.task_id, s), "what was seen of an action on it; shown once there was one",
+           tone=lambda t, s: verdict_tone(t.task_id, s), drop=8, flexible=True, most=16, optional=True),
     Column("place", "PLACE", 9, "left", lambda t, s: _where(t), lambda t, s, k: _where(t) or fmt.NONE,
            "active, reserved or scheduled at its worker", drop=90, optional=True),
     Column("worker", "WORKER", 12, "left", lambda t, s: t.worker, lambda t, s, k: t.worker or fmt.NONE,

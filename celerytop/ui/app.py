@@ -18,18 +18,20 @@ from celerytop.errors import crash_text
 from celerytop.model.command import Command, RetryNow, SetInterval
 from celerytop.model.snapshot import Snapshot
 from celerytop.model.text import clean
+from celerytop.ui.deeds import Deeds
 from celerytop.ui.driver import TopDriver
 from celerytop.ui.feed import Feed
 from celerytop.ui.look import Look, OnlyPlain, themes
 from celerytop.ui.news import OLD
+from celerytop.ui.screens.asking import Asking
 from celerytop.ui.screens.frame import Frame
-from celerytop.ui.screens.help import Help, deeds, key_name
 from celerytop.ui.screens.main import Main
-from celerytop.ui.screens.menu import Choice, Menu
 from celerytop.ui.screens.small import LEAST, Small
 from celerytop.ui.widgets.header import Header
 from celerytop.ui.widgets.painted import Painted
 
+COPIED = 60_000
+"""Most characters that are copied: terminals take no more at once."""
 HOLDS = 2.0
 """Seconds that the order is held after somebody moved."""
 INTERVALS = (0.5, 1.0, 2.0, 5.0, 10.0)
@@ -56,6 +58,8 @@ class CelerytopApp(App[None]):
 
     CSS_PATH = Path(__file__).parent / "celerytop.tcss"
     TITLE = "celerytop"
+    app_name: str | None = None
+    """As for ``celery -A``: for commands that are shown to be copied."""
     ENABLE_COMMAND_PALETTE = False
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("space", "pause", "Pause or go on (the watch goes on)", show=False),
@@ -91,6 +95,7 @@ class CelerytopApp(App[None]):
         self.feed = feed
         self.mouse_on = mouse
         self.read_only = read_only
+        self.deeds = Deeds()
         self.utc = utc
         self.no_color = no_color
         self.newest = feed.latest
@@ -109,8 +114,11 @@ class CelerytopApp(App[None]):
         self._unsubscribe: Callable[[], None] = _nothing
         self.shown_first: Callable[[], None] = _nothing
         """Called once the first screen is there."""
-        for theme_ in themes():
-            self.register_theme(theme_)
+        self._set_themes()
+
+    def _set_themes(self) -> None:
+        for theme in themes():
+            self.register_theme(theme)
         self.theme = self.look.theme
         self._set_filters()
 
@@ -131,10 +139,11 @@ class CelerytopApp(App[None]):
         self.call_after_refresh(self._settle)
 
     def _settle(self) -> None:
-        """All that lives as long as the program need not be looked at by the collector."""
+        """All that lives as long as the program need not be looked at by the collector; it rested until now."""
+        self.shown_first()
         gc.collect()
         gc.freeze()
-        self.shown_first()
+        gc.enable()
 
     def _resumed(self, _: object) -> None:
         """After Ctrl-Z the terminal shows what the shell has written."""
@@ -164,6 +173,10 @@ class CelerytopApp(App[None]):
         """Show it, unless paused."""
         self.newest = message.snapshot
         self._heard, self.silence = self._clock(), 0.0
+        self.deeds.take(message.snapshot)
+        for screen in self.screen_stack:
+            if isinstance(screen, Asking):
+                screen.look_again()
         if self.paused_at is None:
             self.shown = message.snapshot
             self.show()
@@ -235,7 +248,7 @@ class CelerytopApp(App[None]):
     def copy(self, text: str | None) -> None:
         """Copy by OSC 52; only cleaned text."""
         if text:
-            self.copy_to_clipboard(clean(text))
+            self.copy_to_clipboard(clean(text, COPIED))
             self.say(f"copied {clean(text, 60)}")
         else:
             self.say("nothing to copy on this line")
@@ -259,6 +272,8 @@ class CelerytopApp(App[None]):
 
     def action_help(self) -> None:
         """Help of what is in front."""
+        from celerytop.ui.screens.help import Help, deeds
+
         screen = self.screen
         if isinstance(screen, Help) or not isinstance(screen, Frame):
             return
@@ -266,6 +281,9 @@ class CelerytopApp(App[None]):
 
     def action_palette(self) -> None:
         """Every action by name."""
+        from celerytop.ui.screens.help import deeds, key_name
+        from celerytop.ui.screens.menu import Choice, Menu
+
         known = deeds(self)
         choices = [Choice(str(i), deed.what, " ".join(map(key_name, deed.keys))) for i, deed in enumerate(known)]
 
@@ -275,6 +293,13 @@ class CelerytopApp(App[None]):
                 await self.run_action(deed.action, deed.node)
 
         self.push_screen(Menu("Actions", choices), chosen)
+
+    async def action_quit(self) -> None:
+        """At once, unless an action is being watched, or something done from here can be taken back."""
+        from celerytop.ui.screens.leaving import ask_before_leaving
+
+        if not ask_before_leaving(self):
+            self.exit()
 
     def action_interval(self, step: int) -> None:
         """Faster, slower."""

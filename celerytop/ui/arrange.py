@@ -23,10 +23,12 @@ def ordered(
     reverse: bool,
     limit: int | None = None,
     in_one_go: Callable[[Sequence[Any], Any], Sequence[Any]] | None = None,
+    known_values: Values | None = None,
 ) -> list[str]:
     """The ids by ``value(item, snapshot)``; what is not known comes last both ways; equal ones keep their order.
 
     ``in_one_go(items, snapshot)`` gives the values of all, for columns that have something faster than one by one.
+    ``known_values`` remembers them until the picture changes.
     With a ``limit`` at least so many come back, in the right order; if more, only the first ``limit`` count.
 
     >>> ordered(["a", "b", "c", "d"], {"a": 2, "b": None, "c": 3, "d": 2}, lambda x, s: x, None, True)
@@ -34,8 +36,12 @@ def ordered(
     >>> ordered(["a", "b", "c", "d"], {"a": 2, "b": None, "c": 3, "d": 2}, lambda x, s: x, None, False, limit=2)
     ['a', 'd']
     """
-    rows = map(items.__getitem__, ids)
-    values = in_one_go(list(rows), snapshot) if in_one_go is not None else [value(row, snapshot) for row in rows]
+
+    def read(ids: Sequence[str]) -> Sequence[Any]:
+        rows = map(items.__getitem__, ids)
+        return in_one_go(list(rows), snapshot) if in_one_go is not None else [value(row, snapshot) for row in rows]
+
+    values = read(ids) if known_values is None else known_values.of(ids, (snapshot, value), read)
     known = [index for index, each in enumerate(values) if each is not None]
     if limit is not None and limit < len(known):
         known = _candidates(values, known, reverse, limit)
@@ -46,6 +52,34 @@ def ordered(
     if len(out) < len(ids):
         out += [row_id for row_id, each in zip(ids, values, strict=True) if each is None]
     return out
+
+
+class Values:
+    """What rows are sorted by, read once for each picture: typing a filter asks for parts of it again and again."""
+
+    def __init__(self) -> None:
+        self._what: object = None
+        self._ids: Sequence[str] = ()
+        self._values: Sequence[Any] = ()
+        self._by_id: dict[str, Any] | None = None
+        self.read = 0
+        """Values read so far: a measure for tests."""
+
+    def of(self, ids: Sequence[str], what: object, read: Callable[[Sequence[str]], Sequence[Any]]) -> Sequence[Any]:
+        """The values of ``ids``; ``what`` names picture and column."""
+        if self._what != what:
+            self._what, self._ids, self._values, self._by_id = what, ids, read(ids), None
+            self.read += len(ids)
+            return self._values
+        if ids is self._ids:
+            return self._values
+        if self._by_id is None:
+            self._by_id = dict(zip(self._ids, self._values, strict=True))
+        missing = [row_id for row_id in ids if row_id not in self._by_id]
+        if missing:
+            self._by_id.update(zip(missing, read(missing), strict=True))
+            self.read += len(missing)
+        return list(map(self._by_id.__getitem__, ids))
 
 
 def _candidates(values: Sequence[Any], known: list[int], reverse: bool, limit: int) -> list[int]:

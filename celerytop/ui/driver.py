@@ -34,12 +34,15 @@ class Writer(WriterThread):
         """Nobody reads any more: throw away what is written."""
         self.written = 0
         """Pieces the terminal has taken."""
+        self.given = 0
+        """Pieces it was given."""
 
     def write(self, text: str) -> None:
         """See ``WriterThread.write``."""
         while not self.abandoned:
             with contextlib.suppress(queue.Full):
                 self._queue.put(text, timeout=_PATIENCE)
+                self.given += 1
                 return
 
     def run(self) -> None:
@@ -49,9 +52,9 @@ class Writer(WriterThread):
                 continue
             try:
                 self._file.write(text)
-                self.written += 1
                 if not self._queue.qsize():
                     self._file.flush()
+                self.written += 1
             except (OSError, ValueError):
                 self.abandoned = True
         with contextlib.suppress(OSError, ValueError):
@@ -95,6 +98,12 @@ class TopDriver(LinuxDriver):
         self._writer_thread.start()
         if old is not None:
             old.stop()
+
+    @property
+    def behind(self) -> bool:
+        """Whether the terminal has not taken yet all that was painted: a slow line."""
+        writer = self._writer_thread
+        return isinstance(writer, Writer) and writer.written < writer.given and not writer.abandoned
 
     def abandon_output(self) -> None:
         """Give up on a terminal that takes nothing; whoever waits to write goes on."""

@@ -34,6 +34,75 @@ class Feed(Protocol):
         ...
 
 
+class Running(Feed, Protocol):
+    """A feed that is begun and ended."""
+
+    def start(self) -> None:
+        """Begin to look. Returns at once."""
+        ...
+
+    def stop(self, patience: float) -> None:
+        """End it; wait for that at most ``patience`` seconds."""
+        ...
+
+
+class LaterFeed:
+    """A feed that is made when the first screen is there: what it must import is a sixth of the time until then."""
+
+    def __init__(self, first: Snapshot, make: Callable[[], Running]) -> None:
+        self._first = first
+        self._make = make
+        self._made: Running | None = None
+        self._callbacks: dict[Callable[[Snapshot], None], Callable[[], None] | None] = {}
+        self._wishes: list[Command] = []
+
+    def begin(self) -> None:
+        """Make it and start it; it hears what was wished for before."""
+        made = self._made = self._make()
+        for callback in self._callbacks:
+            self._callbacks[callback] = made.subscribe(callback)
+        for command in self._wishes:
+            made.submit(command)
+        made.start()
+
+    def stop(self, patience: float) -> None:
+        """See ``Running``."""
+        if self._made is not None:
+            self._made.stop(patience)
+
+    @property
+    def latest(self) -> Snapshot:
+        """See ``Feed``."""
+        return self._first if self._made is None else self._made.latest
+
+    def subscribe(self, callback: Callable[[Snapshot], None]) -> Callable[[], None]:
+        """See ``Feed``."""
+        self._callbacks[callback] = None if self._made is None else self._made.subscribe(callback)
+
+        def unsubscribe() -> None:
+            if (end := self._callbacks.pop(callback, None)) is not None:
+                end()
+
+        return unsubscribe
+
+    def submit(self, command: Command) -> None:
+        """See ``Feed``."""
+        if self._made is None:
+            self._wishes.append(command)
+        else:
+            self._made.submit(command)
+
+    def suspend(self) -> None:
+        """See ``Feed``."""
+        if self._made is not None:
+            self._made.suspend()
+
+    def resume(self) -> None:
+        """See ``Feed``."""
+        if self._made is not None:
+            self._made.resume()
+
+
 class StillFeed:
     """A feed that moves only when told to: for tests and pictures."""
 

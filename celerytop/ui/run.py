@@ -20,6 +20,9 @@ ENDS = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGINT)
 _GIVE_UP = 0.4
 """Seconds until a terminal that takes no bytes is left alone."""
 
+_TURN = 0.001
+"""Seconds a thread may go on while another waits for its turn: a key need not wait 5 ms for the thread that folds."""
+
 
 def run_app(feed: Feed, settings: Settings | None = None, begin: Callable[[], None] | None = None) -> int:
     """Show the screen until somebody leaves it; the exit code: 0, 128 + signal, 70 after a bug.
@@ -44,8 +47,10 @@ def run_app(feed: Feed, settings: Settings | None = None, begin: Callable[[], No
         page=chosen.page,
         filter=chosen.filter,
     )
+    app.app_name = chosen.app
     if begin is not None:
         app.shown_first = begin
+    sys.setswitchinterval(_TURN)
     with _signals(app):
         try:
             app.run(mouse=mouse)

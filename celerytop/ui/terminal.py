@@ -38,6 +38,8 @@ class Settings(msgspec.Struct, frozen=True):
     utc: bool = False
     page: str = "queues"
     """The first page."""
+    app: str | None = None
+    """As for ``celery -A``: for commands that are shown to be copied."""
     filter: str = ""
     """What that page shows at first; the words of ``celerytop.select``."""
 

@@ -36,7 +36,7 @@ def _move(feed: StillFeed) -> None:
         time.sleep(1.0)
         at = first.at + step
         queues = dict(first.queues)
-        for name in list(queues)[:3]:
+        for name in list(queues)[:5]:
             queue = queues[name]
             queues[name] = msgspec.structs.replace(queue, messages=(queue.messages or 0) + step)
         feed.publish(msgspec.structs.replace(first, at=at, queues=queues, sources=snapshots.up(at)))

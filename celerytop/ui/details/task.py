@@ -15,6 +15,7 @@ from celerytop.model.snapshot import Snapshot
 from celerytop.model.task import READY_STATES, Task
 from celerytop.ui.details.family import family
 from celerytop.ui.details.line import BLANK, Line, Span, Target, field, fold, line, pairs, ruler
+from celerytop.ui.details.outcome import of_task
 
 _TRACEBACK = 200
 """Lines shown of one."""
@@ -31,14 +32,16 @@ def lines(snapshot: Snapshot, task_id: str, look: Look, width: int) -> list[Line
             line((" Nothing is known of this task.", "warn")),
             line(("  It was forgotten (memory is bounded), or nobody has sent an event about it.", "dim")),
             BLANK,
+            *of_task(task_id, snapshot, look, width),
             *family(snapshot, Task(task_id), look, width),
         ]
     if task is None:
         assert message is not None
-        return [*_message(message, snapshot, look, width)]
+        return [*_message(message, snapshot, look, width), *of_task(task_id, snapshot, look, width)]
     return [
         *_facts(task, snapshot, look, width),
         *_outcome(task, look, width),
+        *of_task(task_id, snapshot, look, width),
         *_timeline(task, snapshot, look, width),
         *family(snapshot, task, look, width),
         *_process(task, snapshot, look, width),

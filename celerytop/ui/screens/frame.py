@@ -13,6 +13,7 @@ from textual.screen import Screen
 from celerytop.format import cells
 from celerytop.model.command import Attend
 from celerytop.model.snapshot import Snapshot
+from celerytop.ui.driver import TopDriver
 from celerytop.ui.news import freshness
 from celerytop.ui.widgets.header import Header
 from celerytop.ui.widgets.painted import Lines, Span, Spans
@@ -91,9 +92,21 @@ class Frame(Screen[None]):
         self.draw(snapshot)
         self.hint()
 
+    def _on_timer_update(self) -> None:
+        """Textual's moment to paint. Not while the terminal still takes the last painting: on a slow line nothing piles
+        up, and what is painted next is the newest. The timer goes on, so this is asked again in 8 ms."""
+        driver = self.app._driver
+        if not (isinstance(driver, TopDriver) and driver.behind):
+            super()._on_timer_update()
+
     def hint(self) -> None:
         """Write the line of keys."""
-        self.query_one("#hints", Lines).show([hints(self.keys(), self.size.width)])
+        notice = self.notice()
+        self.query_one("#hints", Lines).show([notice or hints(self.keys(), self.size.width)])
+
+    def notice(self) -> Spans | None:
+        """What stands instead of the keys for a while: the result of an action that has just settled."""
+        return self.top.deeds.notice(self.top.newest.at)
 
     def on_mount(self) -> None:
         """First picture."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import ClassVar
+from collections.abc import Sequence
+from importlib import import_module
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual import events, on
 from textual.app import ComposeResult
@@ -15,15 +16,12 @@ from textual.widgets import Input
 from celerytop.model.command import Attend
 from celerytop.model.snapshot import Snapshot
 from celerytop.ui.screens.frame import Frame
-from celerytop.ui.screens.hosts import HostsPage
-from celerytop.ui.screens.menu import Choice, Menu
 from celerytop.ui.screens.page import Page, TablePage
-from celerytop.ui.screens.queues import QueuesPage
-from celerytop.ui.screens.tasks import TasksPage
-from celerytop.ui.screens.types import TypesPage
-from celerytop.ui.screens.workers import WorkersPage
 from celerytop.ui.sift import EVERYTHING, FilterError, Sift
-from celerytop.ui.widgets.header import TABS, Header
+from celerytop.ui.widgets.header import DEEDS, TABS, Header
+
+if TYPE_CHECKING:
+    from celerytop.ui.screens.tasks import TasksPage
 
 _FILTER_KEYS = (
     ("name: state: worker: queue: args:", ""), ("runtime:>30", ""), ("!word", "not"), ("~word", "regex"),
@@ -31,27 +29,28 @@ _FILTER_KEYS = (
 )  # fmt: skip
 
 
-def _broker() -> Page:
-    from celerytop.ui.screens.broker import BrokerPage
-
-    return BrokerPage()
-
-
-PAGES: dict[str, Callable[[], Page]] = {
-    "queues": QueuesPage,
-    "workers": WorkersPage,
-    "tasks": TasksPage,
-    "broker": _broker,
-    "hosts": HostsPage,
-    "types": TypesPage,
+PAGES = {
+    "queues": "QueuesPage",
+    "workers": "WorkersPage",
+    "tasks": "TasksPage",
+    "broker": "BrokerPage",
+    "hosts": "HostsPage",
+    "types": "TypesPage",
+    "actions": "ActionsPage",
 }
+"""Class by name; its module, called like the page, is imported when the page is first wanted."""
+
+
+def _made(name: str) -> Page:
+    page: Page = getattr(import_module(f"celerytop.ui.screens.{name}"), PAGES[name])()
+    return page
 
 
 class Main(Frame):
     """All pages."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        *(Binding(key, f"page('{page}')", f"Page {title}", show=False) for key, page, title, _ in TABS),
+        *(Binding(key, f"page('{page}')", f"Page {title}", show=False) for key, page, title, _ in (*TABS, DEEDS)),
         Binding("tab", "turn(1)", "Next page", show=False),
         Binding("shift+tab", "turn(-1)", "Previous page", show=False),
         Binding("/", "filter", "Filter", show=False),
@@ -96,7 +95,7 @@ class Main(Frame):
         self._end_filter()
         new = name not in self.pages
         if new:
-            self.pages[name] = PAGES[name]()
+            self.pages[name] = _made(name)
         for page in self.pages.values():
             page.display = page is self.pages[name]
         self.page = name
@@ -148,14 +147,15 @@ class Main(Frame):
 
     async def action_turn(self, step: int) -> None:
         """The next page."""
-        names = [page for _, page, _, _ in TABS]
+        names = [page for _, page, _, _ in TABS] + (
+            [DEEDS[1]] if self.top.newest.actions or self.page == DEEDS[1] else []
+        )
         await self.action_page(names[(names.index(self.page) + step) % len(names)])
 
     def show_tasks(self, text: str) -> None:
         """The tasks page with this filter, over all tasks."""
         self.set_page("tasks")
-        page = self.pages["tasks"]
-        assert isinstance(page, TasksPage)
+        page = cast("TasksPage", self.pages["tasks"])
         page.sift = Sift(text)
         self.call_after_refresh(page.action_view, "recent")
 
@@ -167,6 +167,7 @@ class Main(Frame):
             return
         line = Input(page.sift.text, placeholder="words, or name:x state:x !x ~regex", id="filter", compact=True)
         line.select_on_focus = False
+        page.begin_filter()
         self.mount(line, before="#hints")
         line.focus()
         self.call_after_refresh(self.hint)
@@ -178,7 +179,7 @@ class Main(Frame):
         if not isinstance(page, TablePage):
             return
         try:
-            page.filter(Sift(event.value))
+            page.filter_typed(event.value)
         except FilterError as error:
             self.say(str(error), "warn")
         else:
@@ -223,6 +224,8 @@ class Main(Frame):
     # ----------------------------------------------------------------------------------------------- choices
     def action_sort(self) -> None:
         """A list of the columns."""
+        from celerytop.ui.screens.menu import Choice, Menu
+
         page = self._table_page()
         if page is None:
             return
@@ -245,6 +248,8 @@ class Main(Frame):
 
     def action_columns(self) -> None:
         """A list to choose from."""
+        from celerytop.ui.screens.menu import Choice, Menu
+
         page = self._table_page()
         if page is None:
             return

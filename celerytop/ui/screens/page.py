@@ -1,116 +1,41 @@
-"""What all pages share; and what all pages made of one table share: filter, order, columns, the pane below."""
+"""What all pages made of one table share: filter, order, columns, the pane below."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any, ClassVar
 
 import msgspec
 from textual import on
 from textual.app import ComposeResult
-from textual.reactive import reactive
 from textual.screen import Screen
-from textual.widget import Widget
 
 from celerytop import columns as col
-from celerytop.model.command import Attend
 from celerytop.model.snapshot import Snapshot
-from celerytop.ui.arrange import kept, ordered
+from celerytop.ui.arrange import Values, kept, ordered
 from celerytop.ui.news import freshness
+from celerytop.ui.screens.leaf import Page
 from celerytop.ui.sift import EVERYTHING, Sift
 from celerytop.ui.widgets.painted import Lines, Spans
 from celerytop.ui.widgets.rows import Flat, Row, Rows
 from celerytop.ui.widgets.table import Table
 
-if TYPE_CHECKING:
-    from celerytop.ui.app import CelerytopApp
+__all__ = ["Page", "TablePage"]
 
 TALL, MIDDLE = 23, 16
 """Lines of a page from which on there is room for the pane below, for its first lines."""
+_AT_ONCE = 2000
+"""Rows made ready for a filter in one go: two milliseconds."""
 AHEAD = 500
 """Rows put in order beyond those in view."""
-
-
-class Page(Widget):
-    """One page of the main screen. It is given ``snapshot`` while it is in front."""
-
-    page: ClassVar[str] = ""
-    title: ClassVar[str] = ""
-    needs: ClassVar[tuple[str, ...]] = ()
-    """Sources whose silence makes it STALE."""
-    WORDS: ClassVar[tuple[tuple[str, str], ...]] = ()
-    """(word or sign, one line)."""
-    snapshot: reactive[Snapshot | None] = reactive(None, always_update=True, repaint=False)
-    ready = False
-    """Its parts are there."""
-
-    @property
-    def top(self) -> CelerytopApp:
-        """The application, by its type."""
-        from celerytop.ui.app import CelerytopApp
-
-        assert isinstance(self.app, CelerytopApp)
-        return self.app
-
-    @property
-    def stale(self) -> bool:
-        """Whether a source this page needs is down or silent."""
-        now = self.snapshot
-        return now is not None and freshness(now, self.needs, self.top.silence).mode == "STALE"
-
-    def heard(self, snapshot: Snapshot) -> bool:
-        """Whether all sources it needs have told anything: not known is not the same as nothing."""
-        seen = [status.seen_at for status in snapshot.sources if status.name in self.needs]
-        return bool(seen) and None not in seen
-
-    def watch_snapshot(self, snapshot: Snapshot | None) -> None:
-        """Draw the new picture."""
-        if snapshot is not None and self.ready:
-            self.draw(snapshot)
-
-    def on_mount(self) -> None:
-        """First picture; only now all parts are there."""
-        self.ready = True
-        if self.display:
-            self.focus_first()
-        self.watch_snapshot(self.snapshot)
-        self.call_after_refresh(self.top.main.draw_aside)
-
-    def draw(self, snapshot: Snapshot) -> None:
-        """Show this picture."""
-
-    def keys(self) -> Sequence[tuple[str, str]]:
-        """For the last line: (key, what it does), most important first."""
-        return (("?", "help"), ("q", "quit"))
-
-    def help(self) -> Sequence[tuple[str, str]]:
-        """For the help screen: (word, what it means)."""
-        return self.WORDS
-
-    def aside(self) -> str:
-        """What stands at the right of the tabs."""
-        return ""
-
-    def attend(self) -> Attend:
-        """What the sources should look at while this page is in front."""
-        return Attend(page=self.page)
-
-    def copied(self) -> str | None:
-        """What ``y`` copies."""
-        return None
-
-    def focus_first(self) -> None:
-        """Give the keys to the part that wants them."""
-        for child in self.query("*").results(Widget):
-            if child.focusable:
-                child.focus()
-                return
 
 
 class TablePage(Page):
     """A page that is one table, with a pane about the selected row when the window is high enough."""
 
     columns: ClassVar[tuple[col.Column, ...]] = ()
+    table_class: ClassVar[type[Table]] = Table
     nothing: ClassVar[str] = "nothing here"
     """Said when there is no row and the sources have answered."""
     lower_height: ClassVar[int] = 0
@@ -126,6 +51,8 @@ class TablePage(Page):
         self.sift: Sift = EVERYTHING
         self.order: Sequence[str] = []
         self.matching: Sequence[str] = []
+        self._values = Values()
+        self._last_order: tuple[object, Sequence[str], object, object] = (None, (), None, None)
         self._past: tuple[Snapshot | None, Snapshot | None] = (None, None)
         self.known: Mapping[str, Any] = {}
         """Everything by id, also what does not match."""
@@ -163,7 +90,7 @@ class TablePage(Page):
     def compose(self) -> ComposeResult:
         """Table and pane."""
         yield Lines(classes="above")
-        yield Table(self.tone)
+        yield self.table_class(self.tone, self.moved)
         yield Lines(classes="lower")
 
     @property
@@ -197,16 +124,34 @@ class TablePage(Page):
         """Put what matches in order; ``hold`` keeps the order there is."""
         if hold:
             there = self.known if self.matching and len(self.matching) == len(self.known) else set(self.matching)
-            self.order = kept(self.order, self.matching, there)
+            if len(self.matching) > self._reach:  # of many only those that can be seen soon; ``_all_rows`` has the rest
+                self.order = [row_id for row_id in self.order[: self._reach] if row_id in there]
+            else:
+                self.order = kept(self.order, self.matching, there)
             return
         column = self.sort_column
         if column is None:
             self.order = self.matching
             return
         if limit == -1:
-            limit = self.table.first + self.table.size.height + AHEAD
+            limit = self._reach
         assert self.sort is not None
-        self.order = ordered(self.matching, self.known, column.value, snapshot, self.sort[1], limit, column.values)
+        self.order = self._ordered(column, snapshot, self.sort[1], limit)
+
+    @property
+    def _reach(self) -> int:
+        """Rows that are put in order at once."""
+        return self.table.first + self.table.size.height + AHEAD
+
+    def _ordered(self, column: col.Column, snapshot: Snapshot, reverse: bool, limit: int | None) -> Sequence[str]:
+        """In the order of a column. A longer word that keeps the same rows keeps their order too."""
+        what = (id(self.matching), id(snapshot), column.key, reverse, limit)
+        if self._last_order[0] != what:
+            found = ordered(
+                self.matching, self.known, column.value, snapshot, reverse, limit, column.values, self._values
+            )
+            self._last_order = (what, found, self.matching, snapshot)  # held, so that an id means the same
+        return self._last_order[1]
 
     def _all_rows(self) -> Rows:
         """All in order, not only the first page."""
@@ -303,6 +248,26 @@ class TablePage(Page):
         self.sift = sift
         self.redraw(anew=True)
 
+    def begin_filter(self) -> None:
+        """A filter will be typed: make ready, a few milliseconds at a time, so that keys still come through."""
+        if self.sift is EVERYTHING and self.snapshot is not None:
+            self.sift = Sift()
+            self._make_ready(iter(self.ids(self.snapshot)))
+
+    def _make_ready(self, ids: Iterator[str]) -> None:
+        some = [self.known[row_id] for row_id in islice(ids, _AT_ONCE) if row_id in self.known]
+        if some and self.sift is not EVERYTHING:
+            self.sift.prepare(some)
+            self.call_later(self._make_ready, ids)
+
+    def filter_typed(self, text: str) -> None:
+        """The filter as it is being typed.
+
+        Raises:
+            FilterError: a sentence for the user.
+        """
+        self.filter(Sift(text, self.sift if self.sift is not EVERYTHING else None))
+
     def aside(self) -> str:
         """Place, filter, order."""
         table, parts = self.table, []
@@ -326,11 +291,9 @@ class TablePage(Page):
         return row.id if row is not None else None
 
     # ----------------------------------------------------------------------------------------------- messages
-    @on(Table.Moved)
-    def moved(self, event: Table.Moved) -> None:
+    def moved(self, by_hand: bool) -> None:
         """The pane follows the cursor; the order is held while somebody moves."""
-        event.stop()
-        if event.by_hand:
+        if by_hand:
             self.top.moved()
         self.draw_lower()
         self.top.main.draw_aside()

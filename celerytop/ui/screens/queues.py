@@ -11,8 +11,9 @@ from celerytop import columns as col
 from celerytop.format import clock, count, rate, size, sparkline
 from celerytop.model.queue import Queue
 from celerytop.model.snapshot import Snapshot
+from celerytop.ui.acting import Offer
 from celerytop.ui.details.forecast import backlog
-from celerytop.ui.screens.page import TablePage
+from celerytop.ui.screens.acting_page import ActingPage
 from celerytop.ui.widgets.painted import Spans
 from celerytop.ui.widgets.rows import Row
 from celerytop.ui.widgets.scroll import ruler
@@ -20,7 +21,7 @@ from celerytop.ui.widgets.scroll import ruler
 _LABEL = 16
 
 
-class QueuesPage(TablePage):
+class QueuesPage(ActingPage):
     """Page 1."""
 
     page = "queues"
@@ -53,11 +54,17 @@ class QueuesPage(TablePage):
 
         return QueueDetail(row.id)
 
+    def offers(self, ids: Sequence[str]) -> tuple[str, list[Offer]]:
+        """See ``ActingPage``."""
+        from celerytop.ui.offers import queues
+
+        return (ids[0], queues.offers(ids[0], self.top.newest)) if ids else ("", [])
+
     def keys(self) -> Sequence[tuple[str, str]]:
         """See ``Page``."""
         return (
-            ("up/dn", "move"), ("enter", "open"), ("/", "filter"), ("s", "sort"), ("c", "columns"), ("space", "pause"),
-            ("y", "copy"), ("?", "help"), ("q", "quit"),
+            ("up/dn", "move"), ("enter", "open"), ("x", "act"), ("/", "filter"), ("s", "sort"), ("c", "columns"),
+            ("space", "pause"), ("y", "copy"), ("?", "help"), ("q", "quit"),
         )  # fmt: skip
 
     def lower(self, row: Row, snapshot: Snapshot, width: int) -> Sequence[Spans]:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
+
+from textual.binding import Binding, BindingType
 
 from celerytop.columns import Look
 from celerytop.model.command import Attend
@@ -16,6 +19,10 @@ from celerytop.ui.widgets.painted import Spans
 class TaskDetail(Walking):
     """All that is known of it. ``m`` shows its arguments as they are."""
 
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("K", "kill", "Stop: the kill ladder for this task (asks)", show=False),
+        Binding("x", "act", "Act: the menu of what can be done here", show=False),
+    ]
     page = "tasks"
     needs = ("events",)
 
@@ -30,6 +37,24 @@ class TaskDetail(Walking):
     def attend(self) -> Attend:
         """See ``Frame``."""
         return Attend(page=self.page, task_id=self.key)
+
+    def keys(self) -> Sequence[tuple[str, str]]:
+        """See ``Frame``."""
+        first, *others = super().keys()
+        return (first, ("K", "stop"), ("x", "act"), *others)
+
+    def action_kill(self) -> None:
+        """The kill ladder for this task, whatever is under the cursor."""
+        from celerytop.ui.ladder import climb
+
+        climb(self.top, [self.key])
+
+    def action_act(self) -> None:
+        """The menu for this task."""
+        from celerytop.ui.acting import offer
+        from celerytop.ui.offers import tasks
+
+        offer(self.top, tasks.title([self.key], self.top.newest), tasks.offers([self.key]))
 
     def action_unmask(self) -> None:
         """This task's arguments, whatever is under the cursor; again: masked."""

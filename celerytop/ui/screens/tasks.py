@@ -2,49 +2,24 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from operator import attrgetter
 from typing import Any, ClassVar, NamedTuple
 
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
 from celerytop import columns as col
+from celerytop.columns.actions import verdicts
 from celerytop.format import clock, count, duration
 from celerytop.model.secret import mask_args
 from celerytop.model.snapshot import Snapshot
 from celerytop.model.task import Task
-from celerytop.ui.screens.page import TablePage
+from celerytop.select import views
+from celerytop.ui.acting import Offer
+from celerytop.ui.screens.acting_page import MANY_AT_ONCE, ActingPage
 from celerytop.ui.widgets.painted import Span, Spans
 from celerytop.ui.widgets.rows import Row
 from celerytop.ui.widgets.scroll import ruler
-
-_kind = attrgetter("state", "place")
-
-
-def view_of(state: str, place: str | None) -> str:
-    """The view that a task belongs to, by its state and where its worker lists it.
-
-    >>> view_of("STARTED", "active"), view_of("RECEIVED", "reserved"), view_of("RECEIVED", "scheduled")
-    ('active', 'reserved', 'scheduled')
-    >>> view_of("FAILURE", None), view_of("SUCCESS", None), view_of("RETRY", None)
-    ('failed', '', 'scheduled')
-    """
-    if state == "FAILURE":
-        return "failed"
-    if state in ("SUCCESS", "REVOKED", "REJECTED"):
-        return ""
-    if place is not None:
-        return place
-    if state == "STARTED":
-        return "active"
-    if state == "RETRY":
-        return "scheduled"
-    return "reserved" if state == "RECEIVED" else ""
-
-
-_MAY_BE_ODD = frozenset({("STARTED", None), ("RECEIVED", None)})
 
 
 class View(NamedTuple):
@@ -73,7 +48,7 @@ VIEWS = (
 )
 
 
-class TasksPage(TablePage):
+class TasksPage(ActingPage):
     """Page 3."""
 
     page = "tasks"
@@ -87,6 +62,7 @@ class TasksPage(TablePage):
         ("!", "runs more than ten times as long as P95 of its type"),
         ("~", "runs longer than P95 of its type, or is retried or rejected"),
         ("x", "failed"),
+        ("*", "tagged"),
         ("-", "RATIO: fewer than 20 finished runs, never marked"),
         ("active", "a worker's slot runs it now"),
         ("reserved", "a worker has taken it and not started"),
@@ -95,6 +71,7 @@ class TasksPage(TablePage):
         ("recent", "every task in memory, finished ones too, newest first"),
     )
     BINDINGS: ClassVar[list[BindingType]] = [
+        *MANY_AT_ONCE,
         Binding("a", "view('active')", "Active tasks", show=False),
         Binding("r", "view('reserved')", "Reserved tasks", show=False),
         Binding("h", "view('scheduled')", "Scheduled tasks", show=False),
@@ -105,7 +82,7 @@ class TasksPage(TablePage):
     def __init__(self) -> None:
         super().__init__()
         self.view = VIEWS[0]
-        self.counts: dict[str, int] = {}
+        self.counts: Mapping[str, int] = {}
         self._listed: tuple[Snapshot | None, View | None, Sequence[str]] = (None, None, ())
 
     def action_view(self, name: str) -> None:
@@ -121,52 +98,11 @@ class TasksPage(TablePage):
         return snapshot.tasks
 
     def ids(self, snapshot: Snapshot) -> Sequence[str]:
-        """Those of this list. Found once for each picture: two passes over all tasks, most of them in C."""
+        """Those of this list. Found once for each picture."""
         if self._listed[0] is not snapshot or self._listed[1] is not self.view:
-            self._listed = (snapshot, self.view, self._list(snapshot.tasks, snapshot.at))
+            found, self.counts = views(snapshot.tasks, self.view.name, snapshot.at)
+            self._listed = (snapshot, self.view, found)
         return self._listed[2]
-
-    def _list(self, tasks: Mapping[str, Task], now: float) -> Sequence[str]:
-        kinds = list(map(_kind, tasks.values()))
-        found = Counter(kinds)
-        self.counts = dict.fromkeys((view.name for view in VIEWS), 0)
-        for (state, place), number in found.items():
-            name = view_of(state, place)
-            if name in self.counts:
-                self.counts[name] += number
-        self.counts["recent"] = len(tasks)
-        odd = self._misplaced(tasks, kinds, now)
-        if self.view.name == "recent":
-            return list(tasks)[::-1]
-        wanted = {kind for kind in found if view_of(*kind) == self.view.name}
-        listed = [
-            task_id
-            for task_id, kind in zip(tasks, kinds, strict=True)
-            if (odd[task_id] == self.view.name if task_id in odd else kind in wanted)
-        ]
-        return listed[::-1] if self.view.name == "failed" else listed
-
-    def _misplaced(
-        self, tasks: Mapping[str, Task], kinds: Sequence[tuple[str, str | None]], now: float
-    ) -> dict[str, str]:
-        """Tasks that state and place put in the wrong list, and the right one.
-
-        Some have ended though nobody said how: their worker sends no events, or is gone. Some wait for their ETA, and
-        their worker has not been asked for its list since.
-        """
-        odd = {}
-        for (task_id, task), kind in zip(tasks.items(), kinds, strict=True):
-            if kind not in _MAY_BE_ODD:
-                continue
-            if task.finished_at is not None:
-                odd[task_id] = ""
-            elif task.eta_at is not None and task.eta_at > now and task.state == "RECEIVED":
-                odd[task_id] = "scheduled"
-                self.counts["scheduled"] += 1
-            else:
-                continue
-            self.counts[view_of(*kind)] -= 1
-        return odd
 
     def tone(self, item: Task, snapshot: Snapshot) -> str:
         """See ``TablePage``."""
@@ -187,7 +123,9 @@ class TasksPage(TablePage):
     @property
     def usual(self) -> frozenset[str]:
         """Each list has its own: a failed task has an exception, a scheduled one an ETA."""
-        return super().usual - self.view.less | self.view.more
+        now = self.snapshot
+        acted = {"verdict"} if now is not None and (now.outcomes or now.actions) and verdicts(now) else set()
+        return super().usual - self.view.less | self.view.more | acted
 
     def details(self, row: Row) -> Screen[None] | None:
         """See ``TablePage``."""
@@ -195,11 +133,24 @@ class TasksPage(TablePage):
 
         return TaskDetail(row.id)
 
+    def tasks_under(self) -> Sequence[str]:
+        """See ``ActingPage``."""
+        return self.chosen_rows
+
+    def offers(self, ids: Sequence[str]) -> tuple[str, list[Offer]]:
+        """See ``ActingPage``."""
+        from celerytop.ui.offers import tasks
+
+        if not ids:
+            return "Act", tasks.others_offers()
+        return tasks.title(ids, self.top.newest), tasks.offers(ids, self.matching, self.sift.text)
+
     def keys(self) -> Sequence[tuple[str, str]]:
         """See ``Page``."""
         return (
-            ("up/dn", "move"), ("enter", "detail"), ("a r h f l", "lists"), ("/", "filter"), ("s", "sort"),
-            ("c", "columns"), ("space", "pause"), ("y", "copy id"), ("?", "help"), ("q", "quit"),
+            ("up/dn", "move"), ("enter", "detail"), ("a r h f l", "lists"), ("K", "stop"), ("x", "act"),
+            ("/", "filter"), ("s", "sort"), ("v", "tag"), ("c", "columns"), ("space", "pause"), ("y", "copy id"),
+            ("?", "help"), ("q", "quit"),
         )  # fmt: skip
 
     def aside(self) -> str:

@@ -15,7 +15,7 @@ from celerytop.format import cut
 from celerytop.model.snapshot import Snapshot
 from celerytop.ui.details.line import Line, Target
 from celerytop.ui.screens.frame import Detail
-from celerytop.ui.widgets.header import TABS, Header
+from celerytop.ui.widgets.header import DEEDS, TABS, Header
 from celerytop.ui.widgets.painted import Lines
 from celerytop.ui.widgets.walk import Walk
 
@@ -43,7 +43,7 @@ class Walking(Detail):
     """A full page about one thing. A subclass gives ``crumbs`` and ``lines`` (and ``attend``)."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        *(Binding(key, f"page('{page}')", f"Page {title}", show=False) for key, page, title, _ in TABS),
+        *(Binding(key, f"page('{page}')", f"Page {title}", show=False) for key, page, title, _ in (*TABS, DEEDS)),
         Binding("m", "unmask", "Show or mask the arguments of this task", show=False),
     ]
 
@@ -99,9 +99,14 @@ class Walking(Detail):
             self.app.pop_screen()
         self.app.call_after_refresh(self.top.main.set_page, name)
 
+    @property
+    def under(self) -> Target | None:
+        """What the line under the cursor leads to."""
+        return self.query_one("#text", Walk).target if self.there else None
+
     def action_unmask(self) -> None:
         """The task under the cursor; again: masked."""
-        target = self.query_one("#text", Walk).target if self.there else None
+        target = self.under
         if target is not None and target.kind == "task":
             self.top.unmask(target.id)
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from textual import on
+from textual.binding import BindingType
 from textual.screen import Screen
 
 from celerytop import columns as col
@@ -16,7 +17,8 @@ from celerytop.model.host import Process
 from celerytop.model.snapshot import Snapshot
 from celerytop.model.task import Task
 from celerytop.model.worker import Worker
-from celerytop.ui.screens.page import TablePage
+from celerytop.ui.acting import Offer
+from celerytop.ui.screens.acting_page import MANY_AT_ONCE, ActingPage
 from celerytop.ui.widgets.painted import Span, Spans
 from celerytop.ui.widgets.rows import OPEN, SHUT, Row, Rows, Tree
 from celerytop.ui.widgets.scroll import ruler
@@ -26,7 +28,7 @@ _MOST = 64
 """Lines below one worker."""
 
 
-class WorkersPage(TablePage):
+class WorkersPage(ActingPage):
     """Page 2."""
 
     page = "workers"
@@ -42,7 +44,10 @@ class WorkersPage(TablePage):
         ("~", "solo pool busy (it cannot answer while a task runs), or its clock is off"),
         ("?", "not known: we are cut off from the broker since the time shown"),
         ("> v", "folded, unfolded: right and left"),
+        ("*", "tagged"),
     )
+
+    BINDINGS: ClassVar[list[BindingType]] = [*MANY_AT_ONCE]
 
     def __init__(self) -> None:
         super().__init__()
@@ -75,9 +80,28 @@ class WorkersPage(TablePage):
     def keys(self) -> Sequence[tuple[str, str]]:
         """See ``Page``."""
         return (
-            ("up/dn", "move"), ("right/left", "fold"), ("enter", "open"), ("/", "filter"), ("s", "sort"),
-            ("c", "columns"), ("space", "pause"), ("y", "copy"), ("?", "help"), ("q", "quit"),
+            ("up/dn", "move"), ("right/left", "fold"), ("enter", "open"), ("x", "act"), ("/", "filter"), ("s", "sort"),
+            ("K", "stop task"), ("c", "columns"), ("space", "pause"), ("y", "copy"), ("?", "help"), ("q", "quit"),
         )  # fmt: skip
+
+    def tag_of(self, row: Row) -> str:
+        """The worker."""
+        return row.parent or row.id
+
+    def tasks_under(self) -> Sequence[str]:
+        """The task that the process under the cursor runs."""
+        row = self.table.current
+        task_id = getattr(row.item, "task_id", None) if row is not None else None
+        return (task_id,) if task_id is not None else ()
+
+    def offers(self, ids: Sequence[str]) -> tuple[str, list[Offer]]:
+        """Of the task under the cursor, or of the workers."""
+        from celerytop.ui.offers import tasks, workers
+
+        under = self.tasks_under()
+        if under and not self.tagged:
+            return tasks.title(under, self.top.newest), tasks.offers(under)
+        return workers.title(ids) if ids else "", workers.offers(ids, self.top.newest) if ids else []
 
     def copied(self) -> str | None:
         """Node name, pid or task id."""

@@ -22,6 +22,8 @@ TABS = (
     ("8", "types", "Types", "Type"),
 )
 """Key, page, title, short title."""
+DEEDS = ("9", "actions", "Actions", "Act")
+"""The page of what was done from here: its tab is shown once something was."""
 _MODES = {"LIVE": "note", "STALE": "bad", "PART": "warn", "PAUSED": "warn", "START": "warn"}
 
 
@@ -85,10 +87,17 @@ class Header(Painted):
         spans.append((f"  {clock(now.at, self.top.utc)}{'Z' if self.top.utc else ''}", ""))
         return spans
 
+    def _shown_tabs(self) -> list[tuple[str, str, str, str]]:
+        number = len(self.snapshot.actions) if self.snapshot is not None else 0
+        if not number and self.page != DEEDS[1]:
+            return list(TABS)
+        key, page, title, short = DEEDS
+        return [*TABS, (key, page, f"{title} {number}", f"{short} {number}")]
+
     def _tabs(self, fresh: Freshness, width: int) -> Spans:
         wide = width >= WIDE - 10
         spans: list[Span] = []
-        for key, page, title, short in TABS:
+        for key, page, title, short in self._shown_tabs():
             text = f" {key} {title} " if wide else f" {key}{short}"
             spans.append((text, "cursor" if page == self.page else ""))
             spans.append((" " if wide else "", ""))

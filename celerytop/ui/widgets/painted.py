@@ -46,6 +46,25 @@ def strip_of(spans: Iterable[Span], width: int, look: Look, tone: str = "") -> S
     return Strip(segments, width)
 
 
+def strip_spans(spans: Sequence[Span], width: int) -> list[Span]:
+    """The first ``width`` cells, filled up.
+
+    >>> strip_spans([("abc", ""), ("def", "bad")], 4), strip_spans([("a", "")], 3)
+    ([('abc', ''), ('d', 'bad')], [('a', ''), ('  ', '')])
+    """
+    out: list[Span] = []
+    room = max(0, width)
+    for text, tone in spans:
+        if room <= 0:
+            break
+        part = text[:room]
+        out.append((part, tone))
+        room -= len(part)
+    if room:
+        out.append((" " * room, ""))
+    return out
+
+
 def changed(old: Strip, new: Strip) -> tuple[int, int] | None:
     """First cell that differs and the cell behind the last one; ``None``: all the same.
 

@@ -26,6 +26,11 @@ class Row(NamedTuple):
     """Id of the row it hangs below."""
 
 
+def same_row(one: Row, two: Row) -> bool:
+    """Whether they say the same: the very same thing at the same place in the tree."""
+    return one.item is two.item and one.text is two.text and one[2:4] == two[2:4] and one.id == two.id
+
+
 class Rows(Protocol):
     """What a table shows, in order."""
 

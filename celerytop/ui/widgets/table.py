@@ -14,11 +14,13 @@ from celerytop import columns as col
 from celerytop.format import clock, pad
 from celerytop.model.snapshot import Snapshot
 from celerytop.model.text import clean
-from celerytop.ui.widgets.painted import Painted, Span, strip_of
-from celerytop.ui.widgets.rows import NO_ROWS, OPEN, SHUT, Row, Rows
+from celerytop.ui.widgets.painted import Painted, Span, strip_of, strip_spans
+from celerytop.ui.widgets.rows import NO_ROWS, OPEN, SHUT, Row, Rows, same_row
 
 STAYS = 5.0
 """Seconds that a vanished row stays under the cursor."""
+_REMEMBERED = 1000
+"""Lines kept while the picture stays the same."""
 Widths = Sequence[tuple[col.Column, int]]
 
 
@@ -36,13 +38,6 @@ class Table(Painted, can_focus=True):
         Binding("left", "fold(False)", "Fold", show=False),
         Binding("enter", "open", "Open", show=False),
     ]
-
-    class Moved(Message):
-        """The cursor is on another row."""
-
-        def __init__(self, by_hand: bool) -> None:
-            super().__init__()
-            self.by_hand = by_hand
 
     class Opened(Message):
         """Enter on a row."""
@@ -66,9 +61,12 @@ class Table(Painted, can_focus=True):
             super().__init__()
             self.key = key
 
-    def __init__(self, tone_of: Callable[[Any, Snapshot], str], *, id: str | None = None) -> None:
-        super().__init__(id=id)
+    def __init__(self, tone_of: Callable[[Any, Snapshot], str], follow: Callable[[bool], None]) -> None:
+        super().__init__()
         self.tone_of = tone_of
+        self.follow = follow
+        """Called when the cursor is on another row, by hand or not. No message: what follows it is painted with it, not
+        one painting later."""
         self.rows: Rows = NO_ROWS
         self.snapshot: Snapshot | None = None
         self.widths: Widths = ()
@@ -85,6 +83,10 @@ class Table(Painted, can_focus=True):
         self.index = 0
         self.first = 0
         self.touched = False
+        self._state: tuple[Any, ...] = (None,)
+        self._lines: dict[str, tuple[tuple[Row, bool, bool], Strip]] = {}
+        self.made = 0
+        """Lines of rows made so far; a measure for tests."""
         self.ghost: tuple[Row, float] | None = None
         """The vanished row under the cursor, and until when (snapshot time) it stays."""
 
@@ -100,7 +102,7 @@ class Table(Painted, can_focus=True):
         self._scroll()
         self.repaint()
         if self.current is not None and (last is None or last.id != self.current.id):
-            self.post_message(self.Moved(by_hand=False))
+            self.follow(False)
 
     def _place(self, last: Row | None, now: float) -> None:
         found = None if self.cursor_id is None else self._find(self.cursor_id)
@@ -174,7 +176,7 @@ class Table(Painted, can_focus=True):
         self._set_cursor(index)
         self._scroll()
         self.repaint()
-        self.post_message(self.Moved(by_hand=True))
+        self.follow(True)
 
     def _scroll(self) -> None:
         page = self._page
@@ -261,8 +263,21 @@ class Table(Painted, can_focus=True):
         for index in range(self.first, min(self.first + height - 1, len(self))):
             row = self.row_at(index)
             if row is not None:
-                strips.append(self._strip(row, index, width))
+                strips.append(self._strip_again(row, index, width))
         return strips
+
+    def _strip_again(self, row: Row, index: int, width: int) -> Strip:
+        """A row's line, made only when anything in it may have changed: a cursor that moves changes two of them."""
+        state = (self.snapshot, self.widths, width, self.dim, self.look, self.top.columns_look)
+        if self._state[0] is not state[0] or self._state[1:] != state[1:] or len(self._lines) > _REMEMBERED:
+            self._state, self._lines = state, {}
+        gone = self.ghost is not None and index == self.index
+        what = (row, index == self.index, gone)
+        known = self._lines.get(row.id)
+        if known is None or known[0][1:] != what[1:] or not same_row(known[0][0], row):
+            known = self._lines[row.id] = (what, self._strip(row, index, width))
+            self.made += 1
+        return known[1]
 
     def _nothing(self, width: int) -> list[Strip]:
         if self.empty is not None:
@@ -329,22 +344,3 @@ class Table(Painted, can_focus=True):
 
     def _sign(self, row: Row) -> str:
         return {OPEN: "v ", SHUT: "> "}.get(row.fold, "  " if row.depth else "")
-
-
-def strip_spans(spans: Sequence[Span], width: int) -> list[Span]:
-    """The first ``width`` cells, filled up.
-
-    >>> strip_spans([("abc", ""), ("def", "bad")], 4), strip_spans([("a", "")], 3)
-    ([('abc', ''), ('d', 'bad')], [('a', ''), ('  ', '')])
-    """
-    out: list[Span] = []
-    room = max(0, width)
-    for text, tone in spans:
-        if room <= 0:
-            break
-        part = text[:room]
-        out.append((part, tone))
-        room -= len(part)
-    if room:
-        out.append((" " * room, ""))
-    return out
