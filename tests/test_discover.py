@@ -58,7 +58,9 @@ def asleep(words: str, folder: Path, **environ: str) -> Iterator[int]:
         argv, executable=sys.executable, cwd=folder, env={**os.environ, **environ}, stdin=subprocess.PIPE
     )
     try:
-        wait_until(lambda: psutil.Process(process.pid).cmdline()[0] in words.split() + argv, 5, words)
+        wait_until(
+            lambda: psutil.Process(process.pid).cmdline()[:1] in ([one] for one in words.split() + argv), 5, words
+        )
         yield process.pid
     finally:
         process.kill()
@@ -169,6 +171,8 @@ def test_a_title_that_hides_the_environment_is_checked_by_connections(
     process = subprocess.Popen([title], executable=sys.executable, cwd=tmp_path, env={}, stdin=subprocess.PIPE)
     assert process.stdin is not None
     try:
+        # for a moment after exec the kernel shows no command line at all
+        wait_until(lambda: psutil.Process(process.pid).cmdline(), 5, "it is started")
         found, (trouble,) = candidates([process.pid])
         assert not found and "hides its environment" in trouble and SECRET not in trouble
         process.stdin.write(connect.encode())
