@@ -115,7 +115,8 @@ def _publish(
     deadline = time.perf_counter() + PATIENCE
     while waiting:
         if time.perf_counter() > deadline:
-            raise RuntimeError(f"it stands still at {progress.events:,} of {published:,} events")
+            missing = published - progress.events
+            raise RuntimeError(f"it did not keep up: {missing:,} events are missing, so some were dropped")
         time.sleep(TICK)
         _look(progress, waiting, lags)
     return lags, late, offered
@@ -143,7 +144,7 @@ def main() -> None:
         ),
         Row("the publisher's own delay, at most", f"{1000 * found.late:.0f} ms", shown=False),
     ]
-    usual = (given.rate, given.batch) == (RATE, BATCH)
+    usual = (given.rate, given.seconds, given.batch) == (RATE, SECONDS, BATCH)
     report("paced" if usual else "trial", "a steady stream", rows)
 
 

@@ -42,11 +42,19 @@ def stop_one(monitor: Monitor, url: str, signal: str) -> tuple[float, float]:
     if verdict.outcome != STOPPED or verdict.evidence[0].source != "host":
         raise RuntimeError(f"not stopped: {verdict}")
     pid = int(verdict.evidence[0].text.split()[1])
-    if psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
+    if _lives(pid):
         raise RuntimeError(f"STOPPED, and process {pid} lives")
     report_ = monitor.picture().actions[-1]
     sent = next(step.at for step in report_.steps if step.source == "sent")
     return took, verdict.at - sent
+
+
+def _lives(pid: int) -> bool:
+    """A zombie does not, nor does one that its parent is just reaping."""
+    try:
+        return psutil.Process(pid).status() not in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def main() -> None:

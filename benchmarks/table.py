@@ -102,7 +102,7 @@ def write_readme() -> None:
         lines += [f"| {row.what} | {row.ours} | {row.other} | {row.compared} |" for row in rows if row.shown]
     last = next(kept[name] for name in reversed(SCRIPTS) if name in kept)
     told = f"Measured by `make bench` on {last['measured on']}; {last['versions']}. Events: the best of the "
-    told += "rounds; the others read the first part of the same stream. Take the ratios, not the numbers."
+    told += "rounds; Flower reads the first part of the same stream. Take the ratios, not the numbers."
     text = README.read_text()
     before, found, rest = text.partition(BEGIN)
     if not found or END not in rest:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from celerytop.model.host import Process
 from celerytop.model.queue import Queue
+from celerytop.model.snapshot import ClusterInfo, Snapshot
 from celerytop.model.task import Task
 from celerytop.model.worker import ConsumedQueue, Worker
 from celerytop.select import FilterError, ordered, parse, views
@@ -136,8 +137,9 @@ def test_views() -> None:
             Task("v", state="REVOKED"),
         )
     }
-    ids = {name: set(views(tasks, name, NOW).ids) for name in ("active", "reserved", "scheduled", "failed")}
+    snapshot = Snapshot(NOW, ClusterInfo("c", "redis://", "redis"), tasks=tasks)
+    ids = {name: set(views(snapshot, name).ids) for name in ("active", "reserved", "scheduled", "failed")}
     assert ids == {"active": {"7b2e1f3c"}, "reserved": {"r", "r2"}, "scheduled": {"e"}, "failed": {"f"}}
-    assert list(views(tasks, "recent", NOW).ids) == list(tasks)[::-1]
+    assert list(views(snapshot, "recent").ids) == list(tasks)[::-1]
     counts = {"active": 1, "reserved": 2, "scheduled": 1, "failed": 1, "recent": len(tasks)}
-    assert all(views(tasks, name, NOW).counts == counts for name in counts)
+    assert all(views(snapshot, name).counts == counts for name in counts)

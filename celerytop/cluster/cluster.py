@@ -127,6 +127,7 @@ class Cluster:
             queues=queues,
             workers=workers,
             tasks=self._store.picture(),
+            lists=self._store.lists(),
             children=self._store.children.picture(),
             types=self._see_types(numbers.slots_busy, now, reach),
             broker=self._broker.picture(hosts),

@@ -96,40 +96,36 @@ class Sketch:
 
 
 class Rate:
-    """How many there were in each of the last 60 seconds."""
+    """How many there were in each of the last 60 seconds.
 
-    __slots__ = ("_before", "_counts", "_second", "_slot", "_until")
+    To add is one sum: the newest second is what has come since it began, and the last minute is all but what is gone.
+    """
+
+    __slots__ = ("_began", "_counts", "_gone", "_second", "_until", "total")
 
     def __init__(self) -> None:
+        self.total = 0
+        """How many there ever were."""
         self._counts: array[int] | None = None  # most workers and types are idle: made when first needed
-        self._second = self._slot = 0
+        self._second = 0
         self._until = float("-inf")
         """End of the newest second: until then ``add`` has nothing to ask."""
-        self._before = 0
+        self._began = 0
+        """How many there were when the newest second began."""
+        self._gone = 0
         """All that is in no second any more."""
 
     def add(self, at: float, number: int = 1) -> None:
         """Count ``number`` at the moment ``at``; a clock that jumps back counts in the newest second."""
         if at >= self._until:
             self._turn(int(at))
-        try:
-            self._counts[self._slot] += number  # type: ignore[index]  # there is one once there is an end
-        except OverflowError:  # of four for each of 2,000 workers few ever hold more: 200 bytes, a list would take 600
-            self._counts = array("Q", self._counts or ())
-            self._counts[self._slot] += number
-
-    @property
-    def total(self) -> int:
-        """How many there ever were."""
-        return self._before + sum(self._counts or ())
+        self.total += number
 
     def count(self, now: float) -> int:
         """How many in the last minute."""
-        if self._counts is None:
-            return 0
         if now >= self._until:
             self._turn(int(now))
-        return sum(self._counts)
+        return self.total - self._gone
 
     def rate(self, now: float, since: float) -> float | None:
         """How many a second, over the last minute or since ``since`` if that is later; ``None`` below a second."""
@@ -138,20 +134,28 @@ class Rate:
 
     def clear(self) -> None:
         """Begin anew; ``total`` stays."""
-        self._before = self.total
+        self._gone = self._began = self.total
         self._counts = None
         self._until = float("-inf")
 
     def _turn(self, second: int) -> None:
         """Begin a new second; those that are a minute old are over."""
-        counts = self._counts
-        if counts is None:
-            counts = self._counts = array("H", _NOTHING)
-        else:
+        if self.total != self._began:
+            self._keep(self._second % WINDOW, self.total - self._began)
+        if (counts := self._counts) is not None:
             for passed in range(max(self._second + 1, second - WINDOW + 1), second + 1):
-                self._before += counts[passed % WINDOW]
+                self._gone += counts[passed % WINDOW]
                 counts[passed % WINDOW] = 0
-        self._second, self._slot, self._until = second, second % WINDOW, second + 1.0
+        self._second, self._until, self._began = second, second + 1.0, self.total
+
+    def _keep(self, slot: int, number: int) -> None:
+        if self._counts is None:
+            self._counts = array("H", _NOTHING)
+        try:
+            self._counts[slot] = number
+        except OverflowError:  # of four for each of 2,000 workers few ever hold more: 200 bytes, a list would take 600
+            self._counts = array("Q", self._counts)
+            self._counts[slot] = number
 
 
 class History:

@@ -8,6 +8,7 @@ from itertools import islice
 
 from msgspec.structs import force_setattr
 
+from celerytop.model.snapshot import Lists
 from celerytop.model.task import READY_STATES, Task
 
 _LINKS_AT_ONCE = 4096
@@ -23,8 +24,10 @@ class TaskStore:
 
     __slots__ = (
         "_changed",
+        "_failed",
         "_finished",
         "_limit",
+        "_live",
         "_picture",
         "_shared",
         "_shared_before",
@@ -42,6 +45,9 @@ class TaskStore:
         self._limit = max(1, limit)
         self._finished: deque[str] = deque()
         """Ids in the order they finished. One that started again since stays here and is left alone."""
+        self._live: dict[str, None] = {}
+        """Every task that is not over, in the order they began; others may be among them."""
+        self._failed: dict[str, None] = {}
         self._picture: Mapping[str, Task] = {}
         self._changed = False
         self._shared: dict[str | None, str] = {}
@@ -58,8 +64,14 @@ class TaskStore:
             return
         if before.root_id is not task.root_id or before.parent_id is not task.parent_id:
             self._join_family(before, task)
-        if task.finished_at is not None and before.finished_at is None:
+        if before.finished_at is not None:
+            self._list(task, task_id)
+        elif task.finished_at is not None:
             self._finished.append(task_id)
+            if task.state == "SUCCESS":
+                self._live.pop(task_id, None)
+            else:
+                self._list(task, task_id)
             if (usual := _RESULTS.get(task.result)) is not None:
                 force_setattr(task, "result", usual)
         if type(task) is Task and task.exception is not before.exception:  # a brief one has none
@@ -72,10 +84,25 @@ class TaskStore:
             self._hold_once(task, "kwargs", kwargs)
         if task.root_id is not task_id or task.parent_id is not None:
             self._join_family(None, task)
-        if task.state != "RECEIVED" and over(task):
-            self._finished.append(task_id)
+        if task.state == "RECEIVED":
+            self._live[task_id] = None
+        else:
+            self._list(task, task_id)
+            if over(task):
+                self._finished.append(task_id)
         if len(self.tasks) > self._limit:
             self._forget()
+
+    def _list(self, task: Task, task_id: str) -> None:
+        """Among those that are not over, and those that failed: a screen need not look for them among all."""
+        if task.state in READY_STATES:
+            self._live.pop(task_id, None)
+        else:
+            self._live[task_id] = None
+        if task.state == "FAILURE":
+            self._failed[task_id] = None
+        else:
+            self._failed.pop(task_id, None)
 
     def _join_family(self, before: Task | None, task: Task) -> None:
         """Hold the ids of parent and root once, however many children there are, and link a child to its parent."""
@@ -118,19 +145,27 @@ class TaskStore:
             self._changed = False
         return self._picture
 
+    def lists(self) -> Lists:
+        """Of that picture, those that are not over and those that failed."""
+        return Lists(tuple(self._live), tuple(self._failed))
+
     def _forget(self) -> None:
         while self._finished:
             task_id = self._finished.popleft()
             task = self.tasks.get(task_id)
             if task is not None and over(task):
-                del self.tasks[task_id]
-                self.forgotten += 1
+                self._drop(task_id)
                 return
         # Nothing is over: the oldest hundredth goes at once, for finding the front of a dict is not free.
         for task_id in list(islice(self.tasks, max(1, self._limit // 100))):
-            del self.tasks[task_id]
-            self.forgotten += 1
+            self._drop(task_id)
             self.forgotten_unfinished += 1
+
+    def _drop(self, task_id: str) -> None:
+        del self.tasks[task_id]
+        self._live.pop(task_id, None)
+        self._failed.pop(task_id, None)
+        self.forgotten += 1
 
 
 def over(task: Task) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -21,6 +22,9 @@ from celerytop.sources.base import Interest, Lane, Source
 
 INTERVALS = (0.5, 10.0)
 _IDLE = 0.025
+_COLLECT = (10_000, 20, 50)
+"""For the collector of reference cycles, of which no event makes any. With Python's own (700, 10, 10) it took 5 % of
+the time at 100,000 events/s, and each look at everything stopped all threads for 15 to 30 ms."""
 _MEANWHILE = 0.002
 """Seconds between two looks at what a stream is sent while its batch waits to be folded."""
 
@@ -66,6 +70,7 @@ class Monitor:
 
     def start(self) -> None:
         """Begin to look. Returns at once."""
+        gc.set_threshold(*_COLLECT)
         for runner in self._runners:
             runner.thread.start()
         self._frames.start()

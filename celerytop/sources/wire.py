@@ -39,6 +39,7 @@ BODY_LIMIT = 256 * 1024
 _PAYLOAD_LIMIT = BODY_LIMIT * 4 // 3 + 16 * 1024
 _INTERNED = 50_000
 _EXCERPT = 200
+_LINE_END, _QUOTE = b'n"'
 _USUAL = 1024
 """Bytes of an event that is too short to hold a text worth cutting."""
 
@@ -172,13 +173,9 @@ class Decoder:
         if into.thin:
             found = into.spare(found)
         # Printable ASCII without an escape but \" cannot hold anything that needs cleaning; nor can line ends that
-        # are all in tracebacks (every third list of 24 has one of those when 5 % fail).
-        # `in` stops at memchr's speed: counting at once took as long as checking all fields.
-        harmless = body.isascii() and b"\x7f" not in body
-        if harmless and b"\\" in body:
-            lines = body.count(b"\\n")
-            harmless = body.count(b"\\") == body.count(b'\\"') + lines and (not lines or lines == _line_ends(found))
-        if harmless and short and self._usual(found, now):
+        # are all in tracebacks (two of three lists of 24 have one of those when 5 % fail).
+        lines = _escaped_lines(body) if short and body.isascii() and b"\x7f" not in body else -1
+        if (lines == 0 or (lines > 0 and lines == _line_ends(found))) and self._usual(found, now):
             into.events += found
         else:
             self._keep(found, into, now, body)
@@ -269,6 +266,23 @@ def decode_amqp(body: bytes, now: float) -> EventsReceived:
 def _received(into: Decoded, now: float) -> EventsReceived:
     bad = into.last_bad(now) if into.bad else None
     return EventsReceived(now, into.events, into.bad, bad, into.other, into.dropped)
+
+
+def _escaped_lines(body: bytes) -> int:
+    """How many line ends it has; -1 when it has another escape than these and quotes.
+
+    ``find`` goes at memchr's speed. Counting the three escapes takes 1.0 us an event of a list of 24, this 0.05.
+    """
+    lines = 0
+    at = body.find(b"\\")
+    while at >= 0:
+        escaped = body[at + 1]  # there is one: it is JSON
+        if escaped == _LINE_END:
+            lines += 1
+        elif escaped != _QUOTE:
+            return -1
+        at = body.find(b"\\", at + 2)
+    return lines
 
 
 def _line_ends(found: Sequence[Any]) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import compress, filterfalse
 from operator import attrgetter
 from typing import Any, NamedTuple
 
@@ -32,14 +33,17 @@ class Sift:
         self._texts: Texts = after._texts if after is not None else Texts()
         self._before: _Answer = after._last if after is not None else _NOTHING
         self._last: _Answer = _NOTHING
+        self._seen: set[Any] = set()
+        """Tasks that were asked, of the last pictures; ``_matched``: those of them that match."""
+        self._matched: set[Any] = set()
 
     def keep(self, ids: Sequence[str], items: Mapping[str, Any], now: float) -> Sequence[str]:
         """The ids whose items match, in the same order; the same sequence when all do."""
         if not self._filter:
             return ids
-        if self._last.ids is not ids or self._last.now != now:
+        if self._last.ids is not ids or (self._last.now != now and self._filter.timed):
             before = self._before
-            if before.ids is ids and before.now == now and self._narrows(before):
+            if before.ids is ids and (before.now == now or not self._filter.timed) and self._narrows(before):
                 self._last = self._narrowed(before)
             else:
                 self._last = self._asked(ids, list(map(items.__getitem__, ids)), now)
@@ -58,7 +62,12 @@ class Sift:
     def _narrowed(self, before: _Answer) -> _Answer:
         """Ask only those that matched the shorter word."""
         self.asked = len(before.kept.rows)
-        kept = self._filter.narrow(before.kept, before.now)
+        held = before.kept
+        if held.texts is None and held.rows and held.rows[0].__class__ is Task:
+            held = Held(held.rows, self._texts_of(held.rows))
+        kept = self._filter.narrow(held, before.now)
+        if kept is held:
+            kept = before.kept
         answer = before.answer if kept is before.kept else _ids(kept.rows, before.ids, before.rows)
         return before._replace(filter=self._filter, kept=kept, answer=answer)
 
@@ -70,20 +79,23 @@ class Sift:
             self.asked = len(rows)
             kept = self._filter.narrow(Held(rows, self._texts_of(rows)), now)
         else:
-            kept = self._of_changed(rows, now)
+            return self._of_changed(ids, rows, now)
         answer = ids if len(kept.rows) == len(rows) else _ids(kept.rows, ids, rows)
         return _Answer(self._filter, ids, now, rows, kept, answer)
 
-    def _of_changed(self, rows: list[Any], now: float) -> Held:
+    def _of_changed(self, ids: Sequence[str], rows: list[Any], now: float) -> _Answer:
         """Ask only those that were not there in the last picture, or were other ones: a task never changes."""
-        new = list(set(rows).difference(self._last.rows))
+        if not self._seen or len(self._seen) > 2 * len(rows) + _SPARE:
+            self._seen, self._matched = set(self._last.rows), set(self._last.kept.rows)
+        new = list(filterfalse(self._seen.__contains__, rows))
         self.asked = len(new)
-        there = set(self._last.kept.rows)
-        there.update(self._filter.narrow(Held(new, self._texts_of(new)), now).rows)
-        kept = [row for row in rows if row in there]
-        return Held(kept, self._texts_of(kept))
+        self._seen.update(new)
+        self._matched.update(self._filter.narrow(Held(new, self._texts_of(new)), now).rows)
+        mask = list(map(self._matched.__contains__, rows))
+        answer = ids if all(mask) else list(compress(ids, mask))
+        return _Answer(self._filter, ids, now, rows, Held(list(compress(rows, mask))), answer)
 
-    def _texts_of(self, rows: list[Any]) -> list[str] | None:
+    def _texts_of(self, rows: Sequence[Any]) -> list[str] | None:
         """Made only for filters with a plain word: for others they would be made in vain."""
         if not self._filter.plain:
             return None

@@ -47,6 +47,7 @@ from celerytop.model.observation import (
 from celerytop.model.queue import Message, Queue, Unacked
 from celerytop.model.snapshot import Snapshot
 from celerytop.model.worker import ConsumedQueue
+from celerytop.select import views
 from tests.cluster.feeding import INFO, SOURCES, T0, Fed, main_process
 
 WORKERS = [f"w{number}@h{number % 3}" for number in range(7)]
@@ -196,6 +197,12 @@ def added_up(snapshot: Snapshot) -> tuple[object, ...]:
     )
 
 
+def in_views(snapshot: Snapshot) -> list[tuple[set[str], object]]:
+    """The lists of tasks and how long each is."""
+    found = [views(snapshot, name) for name in ("active", "reserved", "scheduled", "failed", "recent")]
+    return [(set(view.ids), view.counts) for view in found]
+
+
 def connected() -> Cluster:
     cluster = Cluster(INFO, SOURCES, T0, 100_000)
     for name in SOURCES:
@@ -219,6 +226,7 @@ def test_what_has_changed_gives_the_same_picture_as_all_there_is(seed: int) -> N
         assert msgspec.to_builtins(seen) == msgspec.to_builtins(thorough.snapshot(chance.at))
         totals = seen.totals
         assert added_up(seen) == (totals.slots, totals.slots_busy, totals.ready or 0, totals.ready_rate)
+        assert in_views(seen) == in_views(msgspec.structs.replace(seen, lists=None))
         reused["workers"] += sum(seen.workers[name] is before.workers.get(name) for name in seen.workers)
         reused["queues"] += sum(seen.queues[name] is before.queues.get(name) for name in seen.queues)
         before = seen

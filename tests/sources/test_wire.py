@@ -24,6 +24,7 @@ from celerytop.model.event import (
     WorkerOffline,
     WorkerOnline,
 )
+from celerytop.model.text import LIMIT, clean, clean_lines
 from celerytop.sources.wire import Decoder, decode_redis
 from tests.sources.wired import HEARTBEAT, NOW, RECEIVED, STAMP, STARTED, assert_harmless, envelope, through
 
@@ -162,3 +163,19 @@ def test_any_json(content: Any) -> None:
     for received in (decode_redis(json.dumps(content).encode(), NOW), *through(content)):
         assert not received.events
         assert_harmless(received)
+
+
+TEXTS = st.text(alphabet='ab"\\\n\t/\x07\x7fné', max_size=12)
+
+
+@given(args=TEXTS, told=TEXTS, traceback=st.none() | TEXTS)
+def test_texts_are_clean_however_they_were_escaped(args: str, told: str, traceback: str | None) -> None:
+    """Most messages need no cleaning, which is seen by their escapes: line ends are allowed in tracebacks only."""
+    failed = {**STARTED, "type": "task-failed", "exception": told, "traceback": traceback}
+    for received in through([failed, {**RECEIVED, "args": args}, failed]):
+        first, second, third = received.events
+        assert isinstance(first, TaskFailed)
+        assert isinstance(second, TaskReceived)
+        assert (first.exception, second.args) == (clean(told, LIMIT), clean(args, LIMIT))
+        assert first.traceback == (traceback if traceback is None else clean_lines(traceback))
+        assert first == third

@@ -14,6 +14,7 @@ from celerytop.model.snapshot import Snapshot
 from celerytop.model.task import Task
 from celerytop.select import parse
 from celerytop.ui.driver import Writer
+from celerytop.ui.screens.page import MANY
 from celerytop.ui.sift import EVERYTHING, Sift
 from celerytop.ui.widgets.header import Header
 from celerytop.ui.widgets.painted import Painted
@@ -130,6 +131,71 @@ def test_the_next_picture_asks_only_tasks_that_have_changed() -> None:
     kept = sift.keep(list(later), later, now.at + 1)
     assert sift.asked == 3
     assert list(kept) == [key for key, task in later.items() if task.state == "STARTED"]
+
+
+def test_what_a_word_is_looked_for_in_is_made_before_it_is_typed() -> None:
+    async def deed(driver: Driver) -> None:
+        await driver.press("3", "l", "/")
+        for _ in range(2):
+            await made(driver)
+            await driver.press("x", "escape", "/")
+        await made(driver)
+
+    async def made(driver: Driver) -> None:
+        for _ in range(100):  # a few at a time, so that keys come through
+            if len(driver.table_page.sift._texts) == 5000:
+                return
+            await driver.settle()
+        raise AssertionError(len(driver.table_page.sift._texts))
+
+    drive(snapshots.huge(5000), deed)
+
+
+def test_the_same_tasks_in_the_next_picture_are_not_asked_again() -> None:
+    async def deed(driver: Driver) -> None:
+        await driver.press("3", "l", "/", *"task4", "enter")
+        page = driver.table_page
+        ids, matching, before = page.ids(driver.app.shown), page.matching, page.sift
+        now = driver.app.newest
+        page.sift.asked = 0
+        await driver.publish(msgspec.structs.replace(now, at=now.at + 1, sources=snapshots.up(now.at + 1)))
+        assert page.sift is before and page.sift.asked == 0
+        assert page.ids(driver.app.shown) is ids and page.matching is matching
+        await driver.publish(msgspec.structs.replace(now, at=now.at + 2, tasks=dict(now.tasks)))
+        assert page.ids(driver.app.shown) is not ids
+
+    drive(snapshots.huge(3000), deed)
+
+
+def test_very_many_rows_are_put_in_order_every_few_seconds() -> None:
+    async def deed(driver: Driver) -> None:
+        await driver.press("3", "l", "s", *"runtime", "enter")
+        page = driver.table_page
+        now = driver.app.newest
+        read = []
+        for after in (1, 2, 3, 4):
+            before = page._values.read
+            at = now.at + after
+            await driver.publish(msgspec.structs.replace(now, at=at, sources=snapshots.up(at)))
+            read.append(page._values.read - before)
+        assert read[:2] == [0, 0] and sum(read) == MANY + 1, read
+
+    drive(snapshots.huge(MANY + 1), deed)
+
+
+def test_a_key_is_painted_before_the_next_message() -> None:
+    async def deed(driver: Driver) -> None:
+        await driver.press("3", "l", "down")
+        main, table = driver.app.main, driver.table
+        main._painted_at = 0.0
+        table.go(5)
+        assert main._painted_at > 0.0
+        assert not any(widget._repaint_required for widget in main.query(Painted)), "no second painting will follow"
+        main._painted_at = float("inf")
+        table.go(6)
+        assert table._repaint_required, "of more than 120 a second the rest waits for the timer"
+
+    drive(snapshots.huge(100), deed)
 
 
 def test_a_number_that_grows_is_asked_of_all_again() -> None:

@@ -29,6 +29,8 @@ _AT_ONCE = 2000
 """Rows made ready for a filter in one go: two milliseconds."""
 AHEAD = 500
 """Rows put in order beyond those in view."""
+MANY, ANEW = 20_000, 3.0
+"""More rows than this are put in order every three seconds: 100,000 take 50 ms."""
 
 
 class TablePage(Page):
@@ -52,7 +54,8 @@ class TablePage(Page):
         self.order: Sequence[str] = []
         self.matching: Sequence[str] = []
         self._values = Values()
-        self._last_order: tuple[object, Sequence[str], object, object] = (None, (), None, None)
+        self._ordered_at = float("-inf")
+        self._last_order: tuple[object, Sequence[str], object, Snapshot | None] = (None, (), None, None)
         self._past: tuple[Snapshot | None, Snapshot | None] = (None, None)
         self.known: Mapping[str, Any] = {}
         """Everything by id, also what does not match."""
@@ -104,7 +107,7 @@ class TablePage(Page):
         ids = self.ids(snapshot)
         self._lay_out(snapshot)
         self.matching = self.sift.keep(ids, self.known, snapshot.at)
-        self._arrange(snapshot, hold=self.top.held(snapshot) and bool(self.order))
+        self._arrange(snapshot, hold=bool(self.order) and (self.top.held(snapshot) or self._lately(snapshot)))
         self._show(snapshot, bool(ids), chosen)
 
     def _lay_out(self, snapshot: Snapshot) -> None:
@@ -136,7 +139,12 @@ class TablePage(Page):
         if limit == -1:
             limit = self._reach
         assert self.sort is not None
+        self._ordered_at = snapshot.at
         self.order = self._ordered(column, snapshot, self.sort[1], limit)
+
+    def _lately(self, snapshot: Snapshot) -> bool:
+        """Whether very many were put in order a moment ago: not in every picture, a key might wait for that."""
+        return self.sort_column is not None and len(self.matching) > MANY and snapshot.at < self._ordered_at + ANEW
 
     @property
     def _reach(self) -> int:
@@ -145,6 +153,9 @@ class TablePage(Page):
 
     def _ordered(self, column: col.Column, snapshot: Snapshot, reverse: bool, limit: int | None) -> Sequence[str]:
         """In the order of a column. A longer word that keeps the same rows keeps their order too."""
+        before = self._last_order[3]
+        if before is not None and self._still(before, snapshot):
+            snapshot = before
         what = (id(self.matching), id(snapshot), column.key, reverse, limit)
         if self._last_order[0] != what:
             found = ordered(
@@ -152,6 +163,10 @@ class TablePage(Page):
             )
             self._last_order = (what, found, self.matching, snapshot)  # held, so that an id means the same
         return self._last_order[1]
+
+    def _still(self, before: Snapshot, now: Snapshot) -> bool:
+        """Whether the values of a picture just before will do: of very many rows, none of which has changed."""
+        return len(self.known) > MANY and before.at <= now.at < before.at + ANEW and self.items(before) is self.known
 
     def _all_rows(self) -> Rows:
         """All in order, not only the first page."""
@@ -250,7 +265,7 @@ class TablePage(Page):
 
     def begin_filter(self) -> None:
         """A filter will be typed: make ready, a few milliseconds at a time, so that keys still come through."""
-        if self.sift is EVERYTHING and self.snapshot is not None:
+        if not self.sift.text and self.snapshot is not None:
             self.sift = Sift()
             self._make_ready(iter(self.ids(self.snapshot)))
 
@@ -297,6 +312,8 @@ class TablePage(Page):
             self.top.moved()
         self.draw_lower()
         self.top.main.draw_aside()
+        if by_hand:
+            self.top.main.paint_now()
 
     @on(Table.Opened)
     def opened(self, event: Table.Opened) -> None:

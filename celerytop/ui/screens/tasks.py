@@ -46,6 +46,8 @@ VIEWS = (
     View("failed", "[f]ailed", "[f]ail", None, _RUN, frozenset({"age", "exception"})),
     View("recent", "recent [l]", "rec[l]", None),
 )
+_STILL = ("failed", "recent")
+"""Lists that time alone does not change."""
 
 
 class TasksPage(ActingPage):
@@ -98,10 +100,12 @@ class TasksPage(ActingPage):
         return snapshot.tasks
 
     def ids(self, snapshot: Snapshot) -> Sequence[str]:
-        """Those of this list. Found once for each picture."""
-        if self._listed[0] is not snapshot or self._listed[1] is not self.view:
-            found, self.counts = views(snapshot.tasks, self.view.name, snapshot.at)
-            self._listed = (snapshot, self.view, found)
+        """Those of this list. Found once for each picture; the very same ones while no task has changed."""
+        before, view, known = self._listed
+        if before is not snapshot or view is not self.view:
+            found, self.counts = views(snapshot, self.view.name)
+            same = before is not None and before.tasks is snapshot.tasks and view is self.view
+            self._listed = (snapshot, self.view, known if same and self.view.name in _STILL else found)
         return self._listed[2]
 
     def tone(self, item: Task, snapshot: Snapshot) -> str:
