@@ -23,7 +23,7 @@ from celerytop.shell import WHERE, merged, options_of, out, sentences, with_opti
 if TYPE_CHECKING:
     from celerytop.report.choice import Choice
 
-PAGES = ("queues", "workers", "tasks", "broker", "hosts", "types")
+STARTS = ("queues", "workers", "tasks", "broker", "hosts", "types", "actions")
 _LEAVING, _CUT_OFF = 1.5, 0.2
 """Seconds that leaving the screen waits at most, mostly none: a round of questions that waits for a mute worker ends
 within one, and only then its reply list can be deleted. Without a broker there is nothing to wait for."""
@@ -38,7 +38,7 @@ _SCREEN = (
 _PRINT = (
     click.option("--json", "as_json", is_flag=True, help="JSON, schema 1 (see --schema)."),
     click.option(
-        "--page", "pages", type=click.Choice(PAGES), multiple=True, help="Where to start; printed: only these."
+        "--page", "pages", type=click.Choice(STARTS), multiple=True, help="Where to start; printed: only these."
     ),
     click.option("--filter", "only", metavar="TEXT", help="Rows that match, e.g. 'state:STARTED runtime:>30'."),
     click.option("--width", type=click.IntRange(40, 500), default=120, help="Columns of the text (120)."),
@@ -163,6 +163,8 @@ def _choice(flags: dict[str, Any]) -> Choice:
     from celerytop.report.choice import Choice
     from celerytop.select import parse
 
+    if "actions" in flags["pages"]:
+        raise click.UsageError("--page actions is for the screen: what was done before stands in the audit file")
     return Choice(tuple(flags["pages"]), parse(flags["only"]) if flags["only"] else None)
 
 

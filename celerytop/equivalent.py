@@ -15,6 +15,10 @@ from celerytop.model.snapshot import ClusterInfo
 IDS = 50
 """Ids in one message, and in one command."""
 _NONE = "Celery has no command for this"
+_UNCOUNTED = (
+    "To look without any action: a queue's page (Enter) shows how many wait, a sample by task name, and on Redis all "
+    "its messages page by page ([ and ])."
+)
 
 
 class Equivalent(msgspec.Struct, frozen=True):
@@ -45,6 +49,8 @@ def equivalent(
     ("celery -b 'redis://***@10.0.0.5:6379/0' control -d w3@db-7 shutdown",)
     """
     celery = ("celery", "-A", app) if app else ("celery", "-b", cluster.url)
+    if getattr(action, "dry_run", False):
+        return Equivalent(note=_UNCOUNTED)
     match action:
         case act.Revoke():
             return _revoke(celery, action, workers)
@@ -106,7 +112,8 @@ def _revoke(celery: Sequence[str], action: act.Revoke, workers: Sequence[str]) -
     found: dict[tuple[tuple[str, ...], str | None], list[str]] = {}
     for target in action.targets:
         to = (target.worker,) if target.worker is not None else tuple(workers)
-        found.setdefault((to, action.signal if _runs(target) else None), []).append(target.task_id)
+        unseen = target.state is None and target.queue is None  # it may run: what was asked for is kept
+        found.setdefault((to, action.signal if unseen or _runs(target) else None), []).append(target.task_id)
     lines = []
     for (to, signal), ids in found.items():
         words = ("revoke",) if signal is None else ("terminate", signal)

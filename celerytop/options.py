@@ -19,7 +19,7 @@ from celerytop.errors import OptionsError
 from celerytop.model.address import Address, BrokerSettings, Secret
 from celerytop.model.text import clean
 
-PAGES = ("queues", "workers", "tasks", "broker", "hosts", "types")
+PAGES = ("queues", "workers", "tasks", "broker", "hosts", "types", "actions")
 INTERVAL = (0.1, 3600.0)
 MAX_TASKS = 100_000
 _TRUE = frozenset({"1", "true", "yes", "on"})

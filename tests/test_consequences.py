@@ -275,3 +275,57 @@ def test_when_the_broker_is_away_it_says_so_first() -> None:
     snapshot = msgspec.structs.replace(picture(), sources=(SourceStatus("events", DOWN), SourceStatus("control", DOWN)))
     assert "The broker does not answer" in revoke(snapshot).does[0].text
     assert "not checked: nothing has been heard" in text(revoke(snapshot))
+
+
+@pytest.mark.parametrize(
+    ("pool", "action", "phrases", "never"),
+    [
+        (
+            "prefork",
+            act.PoolRestart(workers=("w1@h",)),
+            ["running tasks (1) are finished first", "idle process"],
+            "CANNOT",
+        ),
+        ("gevent", act.PoolRestart(workers=("w1@h",)), ["CANNOT on w1@h: a pool of gevent says yes and does"], "ended"),
+        ("threads", act.PoolRestart(workers=("w1@h",)), ["a pool of threads says yes and does nothing"], "ended"),
+        (
+            "prefork",
+            act.TimeLimit(workers=("w1@h",), task_name="app.pay", soft=5),
+            ["holds only after the worker has next connected", "what runs keeps the limit it has"],
+            "CANNOT",
+        ),
+        (
+            "threads",
+            act.TimeLimit(workers=("w1@h",), task_name="app.pay", soft=5),
+            ["CANNOT on w1@h: a pool of threads enforces no time limit"],
+            "gevent",
+        ),
+        (
+            "gevent",
+            act.TimeLimit(workers=("w1@h",), task_name="app.pay", soft=5),
+            ["a gevent pool knows the hard limit only"],
+            "CANNOT",
+        ),
+    ],
+)
+def test_restarts_and_limits_say_when_they_hold(pool: str, action: AnyAction, phrases: list[str], never: str) -> None:
+    said = text(judge(picture(pool), action))
+    assert all(phrase in said for phrase in phrases)
+    assert never not in said
+
+
+def test_killing_a_worker_says_what_becomes_of_what_it_holds() -> None:
+    killed = act.KillWorker(worker="w1@h", pid=4690, pid_started_at=AT - 900)
+    said = text(judge(picture(hosts=here(), unacked=Unacked(3, visibility_timeout=3600.0)), killed))
+    assert "stay unacked" in said and "after the visibility timeout (1h00m)" in said and "restores them at once" in said
+    rabbit = msgspec.structs.replace(picture(hosts=here()), cluster=ClusterInfo("prod", "amqp://10.0.0.5", "rabbitmq"))
+    assert "goes back to its queue at once and runs again" in text(judge(rabbit, killed))
+
+
+def test_two_workers_of_one_name_hear_the_same_command() -> None:
+    both = worker(pids=(4690, 4800))
+    assert "2 processes use the name w1@h, pid 4690, 4800: all of them hear it" in text(
+        judge(picture(workers=both), act.Shutdown(workers=("w1@h",)))
+    )
+    rabbit = msgspec.structs.replace(picture(workers=both), cluster=ClusterInfo("prod", "amqp://10.0.0.5", "rabbitmq"))
+    assert "only one of them hears it" in text(judge(rabbit, act.Shutdown(workers=("w1@h",))))

@@ -123,3 +123,9 @@ def test_hostile_names_stay_one_word(name: str) -> None:
     assert shlex.split(line)[-1] == name
     if name.startswith("-"):
         assert "--" in shlex.split(line)
+
+
+def test_a_count_is_never_answered_with_a_purge() -> None:
+    for action in (act.PurgeQueue(queue="q", dry_run=True), act.MoveMessages(queue="q", to="p", dry_run=True)):
+        found = equivalent(action, PROD, "app")
+        assert found.commands == () and found.note is not None and "page by page" in found.note

@@ -82,6 +82,26 @@ def test_a_task_that_waits_is_flagged_and_that_is_what_was_asked_for(busy: Any, 
     assert (done.code, done.told["outcomes"][0]["outcome"]) == (0, "FLAGGED_ONLY"), done
 
 
+def test_an_id_that_is_nowhere_is_not_verified_to_be_anything(busy: Any, run: Any) -> None:
+    done = run("revoke", "misspelt", "--yes", url=busy[0])
+    assert done.code == 1 and "no queue has its message" in done.out, done
+    again = run("revoke", "misspelt", "--terminate", "--yes", url=busy[0])
+    assert again.code == 1 and again.out.startswith("UNKNOWN"), again
+
+
+def test_one_rung_a_command(redis_server: RedisServer, run: Any) -> None:
+    url = redis_server.url()
+    with Worker(url, concurrency=1, events=False) as worker:
+        (child,) = psutil.Process(worker.pid).children()
+        task_id = send(url, "rig.ignore_sigterm", (60,), ignore_result=True).id
+        wait_until(lambda: task_id in worker.log, 10, "it is reserved")
+        first = run("revoke", task_id, "--terminate", "--wait", "1", "--yes", url=url)
+        assert first.code == 1 and first.out.startswith("NOT STOPPED"), first
+        then = run("revoke", task_id, "--signal", "KILL", "--yes", url=url)
+        assert then.code == 0 and then.out.startswith("STOPPED"), then
+        assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
+
+
 @pytest.mark.parametrize("how", [("--read-only",), ("CELERYTOP_READ_ONLY",)])
 def test_nothing_is_sent_in_read_only_mode_and_the_command_is_shown(busy: Any, run: Any, how: tuple[str]) -> None:
     url, worker, task_id, child = busy
@@ -132,3 +152,9 @@ def test_messages_are_counted_purged_and_restored(redis_server: RedisServer, run
     assert sorted(client.lrange("celery", 0, -1)) == sorted(before), "byte for byte"
     again = run("restore", dump, "--yes", "--json", url=url)
     assert again.code == 1 and client.llen("celery") == 6, "never twice unless it is forced"
+
+
+def test_a_count_in_read_only_mode_says_where_to_look_and_names_no_purge(redis_server: RedisServer, run: Any) -> None:
+    done = run("purge", "celery", "--dry-run", "--read-only", url=redis_server.url())
+    assert done.code == 1 and done.out.startswith("REFUSED") and "page by page" in done.out, done
+    assert "celery purge" not in done.err.replace(redis_server.url(), "") and "purge -Q" not in done.err

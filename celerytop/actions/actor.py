@@ -15,6 +15,10 @@ from celerytop.model.outcome import REFUSED, UNKNOWN, ActionReport
 from celerytop.model.snapshot import Snapshot
 
 READ_ONLY = "Nothing was sent: celerytop is read-only here."
+UNCOUNTED = (
+    "Nothing was counted: celerytop is read-only here, and to walk a whole queue it would open the connection that "
+    "actions use. The queue's page shows how many wait, a sample by task name, and on Redis its messages page by page."
+)
 
 
 class Actor:
@@ -47,7 +51,7 @@ class Actor:
         """Do it, and tell what is seen; the last report is settled. Errors become verdicts."""
         deed = Deed(number, action, see, self._settings, lambda: self._open(self._settings))
         if not self._allowed:
-            yield _refused(deed, READ_ONLY)
+            yield _refused(deed, UNCOUNTED if getattr(action, "dry_run", False) else READ_ONLY)
             return
         try:
             line = self._audit.before(number, action)

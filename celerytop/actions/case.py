@@ -7,10 +7,12 @@ from collections.abc import Mapping
 
 from celerytop.actions.deed import Deed
 from celerytop.actions.look import Post, Running
-from celerytop.actions.processes import TREES, Family, Proc, known_below, look_at, main_here, same_start
+from celerytop.actions.processes import Family, Proc, known_below, lives, look_at, main_here, same_start
+from celerytop.actions.strays import Origin, origin_of
+from celerytop.actions.trees import TREES
 from celerytop.model.action import Target
 from celerytop.model.host import same_host
-from celerytop.model.outcome import CANNOT, REFUSED, Evidence
+from celerytop.model.outcome import CANNOT, NOT_STOPPED, REFUSED, Evidence
 from celerytop.model.snapshot import Snapshot
 from celerytop.model.task import READY_STATES, Task
 from celerytop.model.worker import GONE, Worker
@@ -43,6 +45,8 @@ class Case:
         self.family: Family | None = None
         """Its processes, when they are on this host."""
         self.main: Proc | None = None
+        self.origin: Origin | None = None
+        """By what those are known that it sends away."""
         self.directly = False
         """The worker has forgotten it: the signal goes to the process from here."""
         self.evidence: list[Evidence] = []
@@ -50,6 +54,17 @@ class Case:
         self.settled = False
         self.gone_at: float | None = None
         self.unknown_to_worker = False
+        self.queue = target.queue
+        self.future = False
+        """A step that is not sent yet."""
+        self.waits = False
+        """It is known that it has not begun."""
+        self.taken = False
+        """Its message is unacked: a worker has it."""
+        self.revoked_before = False
+        """A worker held its id before we sent ours: what was told to end is listed by nobody, and may run."""
+        self.no_message = False
+        """All queues were searched for its message."""
 
     @property
     def task_id(self) -> str:
@@ -75,7 +90,7 @@ class Case:
             self.evidence,
             task_id=self.task_id,
             worker=self.worker,
-            queue=self.target.queue,
+            queue=self.queue,
             next=next,
         )
 
@@ -175,30 +190,45 @@ def _find_family(case: Case, post: Post, number: int) -> None:
         case.settle(REFUSED, f"Nothing was sent: process {number} is another one than was seen; it has started since.")
         return
     case.main = main
+    began_at = case.running.started_at if case.running is not None else None
+    case.origin = origin_of(main, seen.proc, began_at, alone=len(post.running) == 1)
     hosts = case.now.hosts.values() if case.now is not None else ()
     case.family = Family(seen.proc, [one for host in hosts for one in known_below(host.processes, seen.proc)])
 
 
 # ------------------------------------------------------------------------------------- it does not run
 def _remembered(case: Case, posts: Mapping[str, Post], now: Snapshot) -> bool:
-    """The worker has dropped it after an earlier signal from here, though its process lives: signal that from here."""
-    family = TREES.of(case.task_id)
-    post = posts.get(case.target.worker or "")
-    task = now.tasks.get(case.task_id)
-    if case.signal is None or family is None or post is None or not post.answered:
+    """The worker has dropped it after an earlier signal from this host, though its processes live."""
+    tree = TREES.of(case.task_id)
+    if tree is None or has_ended(now.tasks.get(case.task_id)):
         return False
-    if has_ended(task):
+    family, worker = tree.family, case.target.worker or tree.worker
+    post = posts.get(worker or "")
+    if not lives(family.root):
+        return _left_behind(case, family, worker)
+    if post is None or not post.answered or post.running_in(family.root.pid) is not None:
         return False
-    seen = look_at(family.root.pid)
-    main = main_here(post.main_pid, post.nodename)
-    if main is None or seen is None or seen.proc != family.root or not seen.lives or seen.ppid != main.pid:
+    main, seen = main_here(post.main_pid, post.nodename), look_at(family.root.pid)
+    if main is None or seen is None or seen.ppid != main.pid:
         return False
-    other = post.running_in(family.root.pid)
-    if other is not None:
-        return False
-    case.post, case.family, case.main, case.directly = post, family, main, True
+    case.worker, case.post, case.family, case.main, case.directly = worker, post, family, main, True
     family.grow()
+    if case.signal is None:
+        case.see("host", f"process {family.root.pid} is still the same one", 1)
+        case.settle(NOT_STOPPED, f"It was told to end before, and process {family.root.pid} runs on.", next="SIGKILL")
     case.plan = SOFT if case.signal in SURVIVED else KILL
+    return True
+
+
+def _left_behind(case: Case, family: Family, worker: str | None) -> bool:
+    """Only what it had started lives."""
+    pids = ", ".join(str(proc.pid) for proc in family.offspring()[:5])
+    if not pids:
+        return False
+    case.worker = worker
+    case.see("host", f"what it had started lives on: {pids}", 1)
+    sentence = f"Nothing was sent: its process is gone, but what it had started runs on ({pids})."
+    case.settle(NOT_STOPPED, sentence, next="tree")
     return True
 
 
@@ -232,6 +262,13 @@ def _ended(case: Case, task: Task) -> None:
     if revoked and seen is not None and seen.lives and same_start(seen.proc, target.pid_started_at):
         sentence = f"Nothing was sent: Celery says REVOKED and has forgotten it, but process {target.worker_pid} lives."
         case.settle(REFUSED, sentence, next="tree")
+        return
+    if task.state == "REVOKED" and task.terminated and (seen is None or target.pid_started_at is None):
+        case.settle(
+            REFUSED,
+            "Nothing was sent: its worker was told to end it and lists it no more (REVOKED); whether the process that "
+            "ran it has ended cannot be seen from here.",
+        )
         return
     case.settle(REFUSED, f"Nothing was sent: it has ended already ({task.state}).")
 

@@ -12,6 +12,7 @@ import fcntl
 import hashlib
 import os
 import re
+import stat
 import uuid
 from array import array
 from collections.abc import Iterator
@@ -117,6 +118,8 @@ class Dump:
         """One letter a message."""
         self.restored: dict[int, float] = {}
         """Number -> when it was put back."""
+        self.torn = False
+        """Its last line was not whole, and is cut off."""
         self._waiting: list[bytes] = []
 
     # ------------------------------------------------------------------------------------------------ making
@@ -237,15 +240,19 @@ class Dump:
             os.close(file)
 
     def _read(self) -> None:
+        if not stat.S_ISREG(os.fstat(self._file).st_mode):
+            raise DumpError(f"{clean(str(self.path), 300)} is no file.")
         with os.fdopen(os.dup(self._file), "rb") as lines:
             for line in lines:
-                if not line.endswith(b"\n"):  # whoever wrote it was killed: then nothing of it was removed
-                    os.ftruncate(self._file, self._size)
+                if not line.endswith(b"\n"):
+                    self.torn = True
                     break
                 self._take(line)
                 self._size += len(line)
-        if self.head is None:
+        if self.head is None:  # then it is somebody else's file, and stays as it is
             raise DumpError(f"{clean(str(self.path), 300)} is no dump of celerytop's.")
+        if self.torn:  # whoever wrote it was killed: nothing of that line was removed
+            os.ftruncate(self._file, self._size)
 
     def _take(self, line: bytes) -> None:
         found = _decoded(line)
@@ -255,13 +262,17 @@ class Dump:
             self._offsets.append(self._size)
             self._lengths.append(len(line) - 1)
             self.fates.append(ord(UNSURE))
-        elif isinstance(found, Fate) and 0 <= found.first + found.by * (len(found.was) - 1) < len(self):
+        elif isinstance(found, Fate) and self._is_of_these(found):
             for count, letter in enumerate(found.was):
                 self.fates[found.first + found.by * count] = ord(letter)
-        elif isinstance(found, Restored):
+        elif isinstance(found, Restored) and all(0 <= n < len(self) for n in found.numbers):
             self.restored.update(dict.fromkeys(found.numbers, found.at))
         else:
             raise DumpError(f"The dump {clean(str(self.path), 300)} was changed at message {len(self)}.")
+
+    def _is_of_these(self, fate: Fate) -> bool:
+        last = fate.first + fate.by * (len(fate.was) - 1)
+        return abs(fate.by) == 1 and 0 <= fate.first < len(self) and 0 <= last < len(self) and fate.was.isascii()
 
     def _begin(self, found: Head | Kept | Fate | Restored | None) -> None:
         if not (isinstance(found, Head) and found.magic == MAGIC):

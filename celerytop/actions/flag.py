@@ -8,6 +8,7 @@ from celerytop.actions.case import Case
 from celerytop.actions.deed import Deed
 from celerytop.actions.link import Answers
 from celerytop.actions.look import PATIENCE, RESERVED, Post, chunks, holders, look, places
+from celerytop.actions.waiting import find_out
 from celerytop.model.outcome import CANNOT, FLAGGED_ONLY, NOT_STOPPED, REFUSED, UNKNOWN, WILL_APPLY_LATER
 from celerytop.model.snapshot import Snapshot
 from celerytop.model.worker import BUSY_SOLO, FROZEN, GONE
@@ -30,6 +31,7 @@ def verify_flags(deed: Deed, cases: Sequence[Case], posts: Mapping[str, Post]) -
         return
     now = deed.see()
     held = places(deed.link.control, [case.task_id for case in cases], _answering(posts))
+    find_out(deed, cases, held, [name for name in _answering(posts) if not is_mute(now, name)])
     sets: dict[tuple[str, ...], list[Case]] = {}
     for case in cases:
         place, worker = held.get(case.task_id, (None, None))
@@ -72,7 +74,7 @@ def _takers(case: Case, now: Snapshot, holder: str | None) -> tuple[str, ...]:
     """Who may start it: the consumers of its queue; when that is not known, every worker there is."""
     alive = [worker for worker in now.workers.values() if worker.state != GONE]
     task = now.tasks.get(case.task_id)
-    queue = case.target.queue or (task.queue if task is not None else None)
+    queue = case.queue or (task.queue if task is not None else None)
     told = [worker for worker in alive if worker.queues is not None]
     unsure = [worker.nodename for worker in alive if worker.queues is None]
     takers = [worker.nodename for worker in told if any(one.name == queue for one in worker.queues or ())]
@@ -124,11 +126,38 @@ def _nobody_answers(case: Case, workers: tuple[str, ...]) -> None:
 
 
 def _settle_flagged(case: Case, workers: tuple[str, ...], those: Sequence[str], now: Snapshot) -> None:
-    names = ", ".join(those[:5]) + (f" and {len(those) - 5} more" if len(those) > 5 else "")
+    names = _some(those)
     case.see("inspect", f"held as revoked by {names}", 3)
     missing = [nodename for nodename in workers if nodename not in those]
-    gap = f" {', '.join(missing[:5])} did not confirm it and may still start it." if missing else ""
+    if missing and case.worker not in those:
+        may = "may still start it" if case.waits else "may run it"
+        told = "take the revoke when they come back" if len(missing) > 1 else "takes the revoke when it comes back"
+        sentence = f"{names} will not start it. {_some(missing)} did not confirm that and {may}: busy (solo) or hung,"
+        case.settle(WILL_APPLY_LATER, f"{sentence} {told}.")
+        return
+    if not (case.waits or case.taken) and case.revoked_before:
+        case.settle(
+            UNKNOWN,
+            "It was revoked before. A worker lists no more what it was told to terminate, though its process may run "
+            f"on; only the celerytop that told it, on the worker's host, knows which. {names} will not start it.",
+        )
+        return
+    gap = f" {_some(missing)} did not confirm it." if missing else ""
     settings = [now.workers[name].settings or {} for name in those if name in now.workers]
     kept = bool(settings) and all(one.get("worker_state_db") not in (None, "", "None") for one in settings)
     lost = "They keep it in their state file." if kept else "Lost when they restart, unless they have --statedb."
-    case.settle(FLAGGED_ONLY, f"Not running: {names} will not start it.{gap} {lost}")
+    seen = "Not running" if case.waits or case.taken else _nowhere(case)
+    case.settle(FLAGGED_ONLY, f"{seen}: {names} will not start it.{gap} {lost}")
+
+
+def _nowhere(case: Case) -> str:
+    """Nothing but its id is known."""
+    message = ", and no queue has its message" if case.no_message else ""
+    ended = (
+        "it has ended, or there is no such id" if case.no_message else "it waits in a queue, has ended, or never was"
+    )
+    return f"No worker runs or holds it{message} ({ended})"
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
@@ -27,3 +28,9 @@ class LaterActor:
 
         actor = Actor(self._settings, cluster=self._cluster, allowed=self._allowed)
         return actor.perform(number, action, see)
+
+    def close(self) -> None:
+        """Leave nothing behind: a worker that was busy may have answered since into a list that nobody reads."""
+        control = sys.modules.get("celerytop.actions.redis.control")
+        if control is not None:  # else nothing was done
+            control.sweep(self._settings)

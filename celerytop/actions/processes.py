@@ -10,8 +10,6 @@ import contextlib
 import os
 import signal
 import socket
-import threading
-import time
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -46,11 +44,14 @@ class Seen(msgspec.Struct, frozen=True, gc=False):
     ppid: int
     state: str
     """``/proc``'s letter: R S D T Z X."""
+    threads: int = 1
 
     @property
     def lives(self) -> bool:
-        """It can still do something. A zombie cannot: it waits for its parent to read its exit code."""
-        return self.state not in _DEAD
+        """It can still do something. A zombie cannot: it waits for its parent to read its exit code. One whose first
+        thread has ended alone looks like a zombie too, and its other threads run on.
+        """
+        return self.state not in _DEAD or self.threads > 1
 
 
 def look_at(pid: int, root: Path = procfs.PROC) -> Seen | None:
@@ -60,7 +61,7 @@ def look_at(pid: int, root: Path = procfs.PROC) -> Seen | None:
     try:
         data = (root / str(pid) / "stat").read_bytes()
         fields = data[data.rindex(b")") + 2 :].split()
-        return Seen(Proc(pid, float(fields[19])), int(fields[1]), fields[0].decode())
+        return Seen(Proc(pid, float(fields[19])), int(fields[1]), fields[0].decode(), int(fields[17]))
     except (OSError, ValueError, IndexError):
         return None
 
@@ -229,41 +230,3 @@ def _by_psutil(pid: int) -> Seen | None:
             return Seen(Proc(pid, process.create_time()), process.ppid(), state)
     except psutil.Error:
         return None
-
-
-class _Trees:
-    """Trees that were seen below tasks, so that what a killed child leaves behind can still be named as its own.
-
-    Of this run of celerytop, by all its actions.
-    """
-
-    KEPT = 2000
-    """Tasks."""
-    FOR = 86_400.0
-    """Seconds."""
-
-    def __init__(self) -> None:
-        self._found: dict[str, tuple[float, Family]] = {}
-        self._lock = threading.Lock()
-
-    def keep(self, task_id: str, family: Family) -> None:
-        """Remember; the oldest goes."""
-        with self._lock:
-            self._found.pop(task_id, None)
-            self._found[task_id] = (time.monotonic(), family)
-            while len(self._found) > self.KEPT:
-                self._found.pop(next(iter(self._found)))
-
-    def forget(self, task_id: str) -> None:
-        """All of it is gone."""
-        with self._lock:
-            self._found.pop(task_id, None)
-
-    def of(self, task_id: str) -> Family | None:
-        """The tree of a task an earlier action was about."""
-        with self._lock:
-            kept = self._found.get(task_id)
-        return kept[1] if kept is not None and time.monotonic() - kept[0] < self.FOR else None
-
-
-TREES = _Trees()

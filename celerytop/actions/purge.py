@@ -17,6 +17,7 @@ from celerytop.actions.taken import Tally, conclude
 from celerytop.errors import BrokerError
 from celerytop.model.action import MoveMessages, PurgeQueue
 from celerytop.model.outcome import CANNOT, DONE, NOT_DONE, REFUSED
+from celerytop.model.queue import Queue
 from celerytop.select import FilterError
 
 BATCH = 500
@@ -80,9 +81,16 @@ class _Taking:
             return CANNOT, "It is a stream: nobody can take anything out of it."
         if (count := messages.count(queue)) is None:
             return REFUSED, f"There is no queue {queue}."
+        if not count and seen is None and messages.at_once is None:  # Redis itself knows no empty lists
+            return NOT_DONE, f"No queue {queue} is known: nothing waits in it, and no worker and no binding names it."
         if self._to is not None and messages.count(self._to) is None:
             return REFUSED, f"There is no queue {self._to}."
         self._tally.there = count
+        return self._unpickable(count, seen)
+
+    def _unpickable(self, count: int, seen: Queue | None) -> tuple[str, str] | None:
+        """Why some of them cannot be picked out."""
+        messages = self._messages
         if messages.at_once is None or not (self._action.filter or self._action.task_ids):
             return None
         if seen is not None and seen.type == "quorum":

@@ -65,6 +65,8 @@ def _restore(deed: Deed, action: RestoreDump, dump: Dump) -> Iterator[None]:
 
 def _refusal(deed: Deed, action: RestoreDump, head: Head, queue: str) -> str | None:
     transport = deed.settings.address.transport
+    if queue.endswith(".pidbox"):
+        return f"{queue} is a queue of remote control, not of tasks."
     if head.transport != transport:
         return f"The dump is of a {head.transport} broker; its messages do not fit into {transport}."
     where, server = deed.link.messages.identity()
@@ -108,7 +110,11 @@ def _nothing(dump: Dump) -> str:
         return f"Its {moved:,} messages were not removed but moved to {dump.head.to}; move them back."
     taken, unsure = dump.fates.count(TAKEN.encode()), dump.fates.count(UNSURE.encode())
     if unsure:
-        return f"None of its {unsure:,} messages is known to have been removed: they are in the queue still, or ran."
+        torn = "The file ends in the middle of a line: is it a copy that is not whole? " if dump.torn else ""
+        return (
+            f"None of its {unsure:,} messages is known to have been removed: they are in the queue still, or ran. "
+            f"{torn}With force they are put back all the same."
+        )
     return f"Nothing to put back: workers had taken all {taken:,}." if taken else "The dump holds no message."
 
 

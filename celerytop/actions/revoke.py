@@ -12,7 +12,8 @@ from celerytop.actions.flag import is_mute, verify_flags
 from celerytop.actions.future import future_targets
 from celerytop.actions.link import Answer
 from celerytop.actions.look import PATIENCE, SHORT, Post, chunks, look
-from celerytop.actions.processes import TREES, Family, lives
+from celerytop.actions.processes import Family, lives
+from celerytop.actions.trees import TREES
 from celerytop.actions.verify import watch
 from celerytop.model.action import Revoke
 from celerytop.model.outcome import NOT_STOPPED, REFUSED, WILL_APPLY_LATER
@@ -32,8 +33,10 @@ def revoke(deed: Deed) -> Iterator[None]:
         return
     now = deed.see()
     posts = _posts(deed, action, now)
-    targets = (*action.targets, *future_targets(deed, action, now))
-    cases = [Case(deed, target, action.signal) for target in targets]
+    cases = [Case(deed, target, action.signal) for target in action.targets]
+    for target in future_targets(deed, action, now):
+        cases.append(Case(deed, target, action.signal))
+        cases[-1].future = True
     for case in cases:
         decide(case, posts, now)
     yield
@@ -77,7 +80,7 @@ def _send_signals(deed: Deed, cases: Sequence[Case]) -> None:
     for case in ready:
         if case.family is not None and not case.directly:
             case.family.grow()
-            TREES.keep(case.task_id, case.family)
+            TREES.keep(case.task_id, case.family, case.worker)
     for worker, mine in _by_worker(case for case in ready if not case.directly).items():
         for ids in chunks(case.task_id for case in mine):
             wanted = set(ids)
@@ -116,15 +119,34 @@ def _signal_from_here(deed: Deed, case: Case) -> None:
     root = family.root
     if not lives(root):
         return  # the watch says so
-    case.sent_at = deed.now()
     try:
-        os.kill(root.pid, signals.Signals[case.signal])
+        os.kill(root.pid, signals.SIGSTOP)  # it begins nothing else while its worker is asked once more
+        try:
+            other = _begun_since(deed, case, root.pid)
+            if other is None:
+                case.sent_at = deed.now()
+                os.kill(root.pid, signals.Signals[case.signal])
+        finally:
+            os.kill(root.pid, signals.SIGCONT)
     except ProcessLookupError:
         return
     except PermissionError:
         case.settle(REFUSED, f"Nothing was sent: process {root.pid} belongs to another user, and its worker forgot it.")
         return
+    if other is not None:
+        case.settle(REFUSED, f"Nothing was sent: process {root.pid} {other}.")
+        return
     case.see("sent", f"{case.signal} to process {root.pid} from this host: its worker has forgotten the task", 9)
+
+
+def _begun_since(deed: Deed, case: Case, pid: int) -> str | None:
+    """What its process does instead by now; ``None``: nothing that its worker knows of."""
+    worker = case.worker or ""
+    post = look(deed.link.control, (worker,)).get(worker)
+    if post is None or not post.answered:
+        return f"may run another task: {worker} does not answer"
+    running = post.running_in(pid)
+    return f"runs {running.task_id} now" if running is not None else None
 
 
 def _send_plain(deed: Deed, cases: Sequence[Case]) -> None:

@@ -20,6 +20,15 @@ LOOK = 1.0
 """Seconds in which a worker's word for it is waited for, when the queue does not show it any more."""
 
 
+_TAKEN = {
+    "RECEIVED": "has taken it, and not begun it yet",
+    "STARTED": "has begun it",
+    "SUCCESS": "has run it: SUCCESS",
+    "FAILURE": "has run it: FAILURE",
+}
+"""What a worker's event says of it."""
+
+
 class _Wrong(CelerytopError):
     """What was asked for cannot be sent."""
 
@@ -73,9 +82,8 @@ def _watch(deed: Deed, queue: str, task_id: str, evidence: list[Evidence]) -> It
         task = deed.see().tasks.get(task_id)
         if task is not None and task.state != "PENDING":
             evidence.append(deed.say("events", f"{task.worker or 'a worker'}: {task.state}", 1))
-            deed.settle(
-                DONE, f"{task.worker or 'A worker'} has it: {task.state}.", evidence, task_id=task_id, queue=queue
-            )
+            told = _TAKEN.get(task.state, f"has it: {task.state}")
+            deed.settle(DONE, f"{task.worker or 'A worker'} {told}.", evidence, task_id=task_id, queue=queue)
             return
         if deed.link.messages.holds(queue, task_id):
             evidence.append(deed.say("broker", "it was seen in the queue", 2))
@@ -85,7 +93,10 @@ def _watch(deed: Deed, queue: str, task_id: str, evidence: list[Evidence]) -> It
             break
         deed.rest()
         yield
-    sentence = f"The broker has put it into {queue}; since then a worker may have taken it."
+    alone = "" if _consumed(deed, queue) else " No worker is known to take from there."
+    sentence = (
+        f"Queued: the broker has confirmed that it is in {queue}. That a worker has taken it was not seen here.{alone}"
+    )
     deed.settle(DONE, sentence, evidence, task_id=task_id, queue=queue)
 
 

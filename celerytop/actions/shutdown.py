@@ -18,6 +18,7 @@ from celerytop.model.snapshot import Snapshot
 from celerytop.model.task import READY_STATES
 from celerytop.model.worker import GONE, Worker
 
+_GONE = "Its main process is gone"
 _EVERY, _SEE_EVERY = 0.1, 0.4
 """Seconds between two looks at the processes, and at what events say: a picture of a big cluster costs milliseconds."""
 
@@ -69,6 +70,9 @@ class _Ending:
         self.pid = (post.main_pid if post is not None else None) or (worker.pid if worker is not None else None)
         self.main = main_here(self.pid, nodename)
         self.family = Family(self.main) if self.main is not None else None
+        pids = set(worker.pids if worker is not None else ()) - {self.pid}
+        self.others = [proc for pid in sorted(pids) if (proc := main_here(pid, nodename)) is not None]
+        """Main processes of other workers here that use its name: on Redis they hear the command too."""
         self.running = _running(post, nodename, now)
         """Task id to the process that runs it; ``None``: not on this host, or no process of its own."""
         self._told_running: int | None = None
@@ -81,7 +85,7 @@ class _Ending:
         self._goodbye(worker)
         self._count(now)
         if self.main is not None:
-            if not lives(self.main):
+            if not any(map(lives, (self.main, *self.others))):
                 self._gone()
             elif self.family is not None:
                 self.family.grow()
@@ -101,8 +105,13 @@ class _Ending:
         tasks = (
             f"{len(left)} of its tasks still run: {', '.join(left[:3])}" if left else "no task of it is known to run"
         )
-        if self.main is not None:
-            self._see("host", f"main process {self.main.pid} lives", 1)
+        living = [proc for proc in (self.main, *self.others) if proc is not None and lives(proc)]
+        if living:
+            pids = ", ".join(str(proc.pid) for proc in living)
+            self._see("host", f"main process {pids} lives", 1)
+        if living and self.others:
+            self._two(living)
+            return
         if not self._offline and worker is not None and self._deaf(worker):
             verdict = silence(self.nodename, worker)
             self._settle(verdict.outcome, verdict.sentence, kill=self.main is not None)
@@ -120,15 +129,22 @@ class _Ending:
             self._settle(UNKNOWN, "It has not said goodbye, and its process is not on this host.")
 
     # ------------------------------------------------------------------------------------------ the parts
+    def _two(self, living: list[Proc]) -> None:
+        """Several processes use one name: each of them has to be gone."""
+        every, pids = 1 + len(self.others), ", ".join(str(proc.pid) for proc in living)
+        told = f"{every} workers use this name; {len(living)} of them run on: pid {pids}. To end one now, kill it."
+        self._settle(NOT_STOPPED, told, kill=True)
+
     def _deaf(self, worker: Worker) -> bool:
         """It reads the command later, if ever; a solo worker that is busy looks alive for a few seconds."""
         return worker.state not in ("alive", GONE) or (worker.pool == "solo" and not self._answered)
 
     def _gone(self) -> None:
         assert self.main is not None
-        self._see("host", f"main process {self.main.pid} is gone", 1)
+        pids = ", ".join(str(proc.pid) for proc in (self.main, *self.others))
+        self._see("host", f"main process {pids} is gone", 1)
         orphans = self.family.offspring() if self.family is not None else []
-        words = "Its main process is gone"
+        words = f"All {1 + len(self.others)} main processes of this name are gone" if self.others else _GONE
         if orphans:
             pids = ", ".join(str(one.pid) for one in orphans[:5])
             self._see("host", f"processes that its tasks had started live on: {pids}", 1)

@@ -13,9 +13,10 @@ from celerytop.actions.command import MOST_IDS
 from celerytop.actions.deed import Deed
 from celerytop.actions.link import Answer
 from celerytop.actions.look import Post, look
-from celerytop.actions.processes import TREES, Family, look_at, main_here
+from celerytop.actions.processes import Family, look_at, main_here
 from celerytop.actions.readings import GREEN
 from celerytop.actions.telling import Telling, Verdict
+from celerytop.actions.trees import TREES
 from celerytop.model.action import RevokeStamped
 from celerytop.model.outcome import CANNOT, FLAGGED_ONLY, NOT_STOPPED, REFUSED, STOPPED, UNKNOWN, Evidence
 from celerytop.model.task import Task
@@ -158,9 +159,10 @@ class _Stamped:
         if self.pool in GREEN:
             return self.told.saw(worker, f"its greenlet has ended {task_id}", strength=3)
         if family is not None:
-            TREES.keep(task_id, family)
+            TREES.keep(task_id, family, worker)
             family.grow()
             if not family.living():
+                TREES.forget(task_id)
                 return self.told.saw(worker, f"process {family.root.pid} of {task_id} is gone, its tree too", "host", 1)
         if self.action.signal in _SURVIVES and has_ended(task):
             return self.told.saw(worker, f"the process of {task_id} has reported its end", "events", 2)

@@ -74,7 +74,8 @@ def _verdict(deed: Deed, tally: Tally, done: str, trouble: str | None) -> tuple[
             f"{tally.gone:,} were {done}; for {unsure:,} the time did not suffice, they are where they were.",
         )
     if not tally.chosen:
-        return DONE, f"No message of {tally.seen:,} is meant; nothing was {done}."
+        of = f"None of {tally.seen:,} messages is meant" if tally.seen else "No message waits there"
+        return DONE, f"{of}; nothing was {done}."
     if not tally.gone:
         return NOT_DONE, f"None was {done}: workers had taken all {tally.taken:,} meanwhile."
     faster = f"; workers were faster with {tally.taken:,}" if tally.taken else ""

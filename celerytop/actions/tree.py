@@ -13,7 +13,6 @@ from celerytop.actions.case import has_ended
 from celerytop.actions.deed import Deed
 from celerytop.actions.look import Post, look
 from celerytop.actions.processes import (
-    TREES,
     Family,
     Proc,
     hold,
@@ -24,9 +23,11 @@ from celerytop.actions.processes import (
     main_here,
     same_start,
 )
+from celerytop.actions.strays import Origin, origin_of, strays, told
+from celerytop.actions.trees import TREES
 from celerytop.errors import BrokerError
 from celerytop.model.action import KillTree, KillWorker, Target
-from celerytop.model.outcome import CANNOT, NOT_STOPPED, REFUSED, STOPPED, Evidence
+from celerytop.model.outcome import CANNOT, NOT_STOPPED, REFUSED, STOPPED, UNKNOWN
 from celerytop.model.snapshot import Snapshot
 from celerytop.model.task import Task
 
@@ -62,7 +63,8 @@ def kill_tree(deed: Deed) -> Iterator[None]:
                 why.word, str(why), task_id=target.task_id, worker=target.worker, queue=target.queue, next=why.next
             )
             continue
-        yield from _end(deed, family, spared, target.task_id, target.worker)
+        origin = _origin(target, family, spared, posts, now)
+        yield from _end(deed, family, spared, target.task_id, target.worker, origin)
 
 
 def kill_worker(deed: Deed) -> Iterator[None]:
@@ -96,10 +98,12 @@ def _posts(deed: Deed, action: KillTree) -> Mapping[str, Post]:
 
 
 def _family_of(target: Target, posts: Mapping[str, Post], now: Snapshot) -> tuple[Family, frozenset[int]]:
-    post = posts.get(target.worker or "") or Post(target.worker or "?")
+    tree = TREES.of(target.task_id)
+    remembered = tree.family if tree is not None else None
+    nodename = target.worker or (tree.worker if tree is not None else None) or "?"
+    post = posts.get(nodename) or Post(nodename)
     worker = now.workers.get(post.nodename)
     main = main_here(post.main_pid or (worker.pid if worker is not None else None), post.nodename)
-    remembered = TREES.of(target.task_id)
     if main is None:
         if remembered is not None and remembered.offspring() and not lives(remembered.root):
             return remembered, frozenset()
@@ -124,9 +128,8 @@ def _of_pid(pid: int, target: Target, main: Proc, now: Snapshot) -> Family:
     seen = look_at(pid)
     if seen is None or seen.ppid != main.pid or not same_start(seen.proc, target.pid_started_at):
         raise Refusal(REFUSED, NOT_THERE.format(pid))
-    remembered = TREES.of(target.task_id)
-    known = _known(seen.proc, now)
-    return Family(seen.proc, [*known, *(remembered.members if remembered is not None else ())])
+    tree = TREES.of(target.task_id)
+    return Family(seen.proc, [*_known(seen.proc, now), *(tree.family.members if tree is not None else ())])
 
 
 def _known(proc: Proc, now: Snapshot) -> list[Proc]:
@@ -183,11 +186,31 @@ def _joined(pid: int, now: Snapshot) -> str | None:
 
 
 # -------------------------------------------------------------------------------------------------- killing
-def _end(deed: Deed, family: Family, spared: frozenset[int], task_id: str | None, worker: str | None) -> Iterator[None]:
+def _origin(
+    target: Target, family: Family, spared: frozenset[int], posts: Mapping[str, Post], now: Snapshot
+) -> Origin | None:
+    """By what those are known that it has sent away."""
+    post, task = posts.get(target.worker or ""), now.tasks.get(target.task_id)
+    running = post.running.get(target.task_id) if post is not None else None
+    began_at = running.started_at if running is not None else task.started_at if task is not None else None
+    mains = [seen.proc for pid in spared if (seen := look_at(pid)) is not None]
+    if not mains or not lives(family.root):
+        return None
+    alone = post is not None and post.answered and len(post.running) <= 1
+    return origin_of(mains[0], family.root, began_at, alone=alone)
+
+
+def _end(
+    deed: Deed,
+    family: Family,
+    spared: frozenset[int],
+    task_id: str | None,
+    worker: str | None,
+    origin: Origin | None = None,
+) -> Iterator[None]:
     if task_id is not None:
-        TREES.keep(task_id, family)
+        TREES.keep(task_id, family, worker)
     hold(family, spared)
-    seen: list[Evidence] = []
     pids = [proc.pid for proc in family.living() if proc.pid not in spared]
     deed.say("sent", f"SIGKILL to {_named(pids)} on this host")
     denied: list[Proc] = []
@@ -199,22 +222,28 @@ def _end(deed: Deed, family: Family, spared: frozenset[int], task_id: str | None
         deed.rest(AGAIN)
     yield
     if denied:
-        named = _named([proc.pid for proc in denied])
-        deed.settle(
-            CANNOT,
-            f"{named} belong to another user: run celerytop as that user or as root.",
-            task_id=task_id,
-            worker=worker,
+        sentence = (
+            f"{_named([proc.pid for proc in denied])} belong to another user: run celerytop as that user or as root."
         )
+        deed.settle(CANNOT, sentence, task_id=task_id, worker=worker)
     elif left:
-        seen.append(deed.say("host", f"{_named([proc.pid for proc in left])} live on", 1))
+        seen = [deed.say("host", f"{_named([proc.pid for proc in left])} live on", 1)]
         sentence = "The kernel has not let go of it: a process that waits for a device dies when that answers."
         deed.settle(NOT_STOPPED, sentence, seen, task_id=task_id, worker=worker)
     else:
         if task_id is not None:
             TREES.forget(task_id)
-        seen.append(deed.say("host", f"{_named(pids)}: gone", 1))
-        deed.settle(STOPPED, _meaning(deed, task_id, family.root.pid in pids), seen, task_id=task_id, worker=worker)
+        seen = [deed.say("host", f"{_named(pids)}: gone", 1)]
+        word, sentence = _gone(deed, task_id, family.root.pid in pids, worker, origin)
+        deed.settle(word, sentence, seen, task_id=task_id, worker=worker)
+
+
+def _gone(deed: Deed, task_id: str | None, root: bool, worker: str | None, origin: Origin | None) -> tuple[str, str]:
+    """All of the tree is; what it had sent away may live."""
+    if origin is not None and (away := strays(origin)):
+        word = NOT_STOPPED if origin.alone else UNKNOWN
+        return word, f"Its processes are gone, {told(origin, away, worker)}"
+    return STOPPED, _meaning(deed, task_id, root)
 
 
 def _meaning(deed: Deed, task_id: str | None, root: bool) -> str:

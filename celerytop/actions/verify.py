@@ -14,7 +14,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from celerytop.actions.case import GREEN, KILL, SOFT, Case, has_ended
 from celerytop.actions.deed import Deed
 from celerytop.actions.look import PATIENCE, SHORT, Post, look
-from celerytop.actions.processes import TREES, created_at
+from celerytop.actions.processes import Proc, created_at
+from celerytop.actions.strays import strays, told
+from celerytop.actions.trees import TREES
 from celerytop.errors import BrokerError
 from celerytop.model.outcome import NOT_STOPPED, STOPPED, UNKNOWN
 from celerytop.model.snapshot import Snapshot
@@ -89,7 +91,10 @@ def _check_host(case: Case) -> None:
         case.gone_at = time.monotonic()
     pid = family.root.pid
     case.see("host", f"process {pid} is gone", 1)
-    if not living:
+    if not living and (away := strays(case.origin) if case.origin is not None else []):
+        if time.monotonic() - case.gone_at > ORPHANS:
+            sent_away(case, away)
+    elif not living:
         stopped(case, "Its process is gone" + (" and all it had started." if len(family.members) > 1 else "."))
     elif time.monotonic() - case.gone_at > ORPHANS:
         left_behind(case)
@@ -101,12 +106,20 @@ def left_behind(case: Case) -> None:
     pids = [proc.pid for proc in case.family.offspring()]
     shown = ", ".join(map(str, pids[:5])) + (f" and {len(pids) - 5} more" if len(pids) > 5 else "")
     case.see("host", f"what it had started lives on: {shown}", 1)
-    TREES.keep(case.task_id, case.family)
+    TREES.keep(case.task_id, case.family, case.worker)
     case.settle(
         NOT_STOPPED,
         f"Its process is gone, but {len(pids)} of the processes it had started run on ({shown}).",
         next="tree",
     )
+
+
+def sent_away(case: Case, away: list[Proc], what: str = "Its process is gone") -> None:
+    """It has ended, and some live that came from it, or from another task beside it."""
+    assert case.origin is not None
+    case.see("host", f"begun since and nobody's children: {', '.join(str(proc.pid) for proc in away[:5])}", 1)
+    word = NOT_STOPPED if case.origin.alone else UNKNOWN
+    case.settle(word, f"{what}, {told(case.origin, away, case.worker)}")
 
 
 def stopped(case: Case, sentence: str) -> None:
@@ -153,7 +166,10 @@ def _by_end(case: Case, now: Snapshot) -> bool:
         return False
     word = "soft time limit" if exception.startswith("SoftTimeLimitExceeded") else task.state
     case.see("events", f"task ended: {task.state} {exception[:80]}".strip(), 2)
-    stopped(case, f"It has ended in its own process ({word}); that takes the next task.")
+    if away := strays(case.origin) if case.origin is not None else []:
+        sent_away(case, away, "It has ended in its own process")
+    else:
+        stopped(case, f"It has ended in its own process ({word}); that takes the next task.")
     return True
 
 
@@ -236,9 +252,15 @@ def _give_up_here(case: Case, waited: str) -> None:
     family = case.family
     assert family is not None
     living = family.living()
-    TREES.keep(case.task_id, family)
+    TREES.keep(case.task_id, family, case.worker)
     if family.root not in living:
-        left_behind(case)
+        away = strays(case.origin) if case.origin is not None and not living else []
+        if away:
+            sent_away(case, away)
+        elif living:
+            left_behind(case)
+        else:
+            stopped(case, "Its process is gone.")
         return
     case.see("host", f"process {family.root.pid} is still the same one", 1)
     hint = " Celery says REVOKED and lists it no more, yet its slot is held." if case.plan == KILL else ""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from celerytop.consequences.said import Said, number
-from celerytop.consequences.subjects import Subject, message_of
-from celerytop.model.snapshot import Snapshot
+from celerytop.consequences.subjects import Subject
+from celerytop.model.snapshot import Snapshot, message_of
 from celerytop.model.task import READY_STATES
 
 _MOST = 1000
@@ -21,7 +22,7 @@ def family(snapshot: Snapshot, left: Sequence[Subject], descendants: str) -> Ite
         yield Said("steps not sent yet are read from its message, where that can be seen, and revoked too")
     elif left:
         yield from _sent(snapshot, {one.target.task_id for one in left})
-        yield _ahead(snapshot, left)
+        yield from _ahead(snapshot, left)
 
 
 def _sent(snapshot: Snapshot, here: set[str]) -> Iterator[Said]:
@@ -43,13 +44,27 @@ def known_below(snapshot: Snapshot, roots: set[str]) -> list[str]:
     return found[:_MOST]
 
 
-def _ahead(snapshot: Snapshot, left: Sequence[Subject]) -> Said:
+def _ahead(snapshot: Snapshot, left: Sequence[Subject]) -> Iterator[Said]:
     """Steps that are sent only when this one succeeds stand in its message, and nowhere else."""
     messages = [message_of(snapshot, one.target.task_id) for one in left]
-    groups = {message.group for message in messages if message is not None and message.group is not None}
+    known = [message for message in messages if message is not None]
+    steps = Counter(step for message in known for step in message.steps or ())
+    if steps:
+        yield Said(f"never run: the next steps of its chain ({_named(steps)})", "bad")
+    bodies = Counter(message.chord_body for message in known if message.chord_body is not None)
+    if bodies:
+        yield Said(f"never runs: the body of its chord ({_named(bodies)})", "bad")
+    groups = {message.group for message in known if message.group is not None and message.chord_body is None}
     if groups:
         which = f"group {next(iter(groups))[:8]}" if len(groups) == 1 else number(len(groups), "group")
-        return Said(f"part of {which}: if a chord waits for it, its body will never run", "warn")
-    return Said(
-        "next steps of a chain and the body of a chord: not known; if there are any, they will never run", "dim"
-    )
+        yield Said(f"part of {which}: if a chord waits for it, its body will never run", "warn")
+    if any(message is None or message.steps is None for message in messages) and not groups:
+        yield Said(
+            "next steps of a chain and the body of a chord: not known; if there are any, they will never run", "dim"
+        )
+
+
+def _named(names: Counter[str]) -> str:
+    """The first, with how often."""
+    shown = [name if count == 1 else f"{name} x{count:,}" for name, count in list(names.items())[:4]]
+    return ", ".join([*shown, *([f"{len(names) - 4} more"] if len(names) > 4 else [])])

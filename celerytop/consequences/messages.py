@@ -6,9 +6,8 @@ from collections.abc import Iterator
 
 from celerytop import format as fmt
 from celerytop.consequences.said import MANY, Judgement, Said, checked, cut_off, number
-from celerytop.consequences.subjects import message_of
 from celerytop.model import action as act
-from celerytop.model.snapshot import Snapshot
+from celerytop.model.snapshot import Snapshot, message_of
 
 
 def taking(snapshot: Snapshot, action: act.PurgeQueue | act.MoveMessages) -> Judgement:
@@ -53,7 +52,7 @@ def _counted(snapshot: Snapshot, action: act.PurgeQueue | act.MoveMessages, whic
         verb="count",
         does=(
             *cut_off(snapshot),
-            Said("the queue is walked from end to end; nothing is removed, nothing is written"),
+            Said("the queue is walked from end to end; nothing is removed, no dump is written"),
         ),
         sends="Reads the queue; no worker is asked",
         barred=_same(action),
@@ -109,7 +108,9 @@ def restoring(snapshot: Snapshot, action: act.RestoreDump | act.RestoreUnacked) 
             does=(
                 *cut_off(snapshot),
                 Said(f"its messages go back to {to}, byte for byte, and run"),
-                Said("those restored before are told apart and left out", "dim"),
+                Said("also what was put back before, moved or never removed: that runs twice", "bad")
+                if action.force
+                else Said("those restored before are told apart and left out", "dim"),
             ),
             sends="Publishes the messages of the dump; no worker is asked",
         )

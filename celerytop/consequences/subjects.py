@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 
 import msgspec
+from msgspec.structs import replace
 
 from celerytop import format as fmt
 from celerytop.consequences.said import Said
 from celerytop.model.action import AnyAction, KillTree, Revoke, Target
 from celerytop.model.host import Process
-from celerytop.model.queue import Message
 from celerytop.model.secret import mask_args
-from celerytop.model.snapshot import Snapshot
+from celerytop.model.snapshot import Snapshot, message_of
 from celerytop.model.task import READY_STATES, Task
 from celerytop.model.worker import Worker
 
@@ -29,10 +28,16 @@ class Subject(msgspec.Struct, frozen=True, eq=False):
     worker: Worker | None
     gone: str | None = None
     """Why nothing is left to be done to it."""
+    forgotten: bool = False
+    """Its worker was told to end it, calls it REVOKED and lists it no more; its processes live, or may."""
+    rung: str | None = None
+    """The next rung, by the last verdict on it from here."""
 
     @property
     def runs(self) -> bool:
         """Whether a slot runs it now."""
+        if self.forgotten:
+            return True
         if self.task is None:
             return self.target.state == "STARTED"
         return self.task.state == "STARTED" and self.task.finished_at is None
@@ -62,7 +67,18 @@ def _subject(snapshot: Snapshot, target: Target) -> Subject:
     task = snapshot.tasks.get(target.task_id)
     nodename = (task.worker if task is not None else None) or target.worker
     worker = snapshot.workers.get(nodename) if nodename is not None else None
-    return Subject(target, task, worker, _gone(target, task))
+    verdict = snapshot.outcomes.get(target.task_id)
+    rung = verdict.next if verdict is not None else None
+    one = Subject(target, task, worker, rung=rung)
+    if task is not None and task.state == "REVOKED" and task.terminated and (rung or _there(snapshot, one)):
+        return replace(one, forgotten=True)
+    return replace(one, gone=_gone(target, task))
+
+
+def _there(snapshot: Snapshot, one: Subject) -> bool:
+    """The process that began it is seen on this host, and it had begun before."""
+    process, began = process_of(snapshot, one), one.task.started_at if one.task is not None else None
+    return process is not None and began is not None and process.created_at <= began + 1.0
 
 
 def _gone(target: Target, task: Task | None) -> str | None:
@@ -102,7 +118,7 @@ def _line(one: Subject, snapshot: Snapshot) -> str:
     name = (task.name if task is not None else None) or one.target.name or "?"
     parts = [one.target.task_id[:8], fmt.cut(f"{name}{mask_args(args)}", 22), one.where or "no worker"]
     if one.runs:
-        ran = task.ran(snapshot.at) if task is not None else None
+        ran = _ran(one, task, snapshot.at) if task is not None else None
         parts += [f"pid {one.pid if one.pid is not None else '?'}", f"running {fmt.duration(ran)}"]
         late = task.acks_late if task is not None else None
         parts.append(f"acks_late {'?' if late is None else 'yes' if late else 'no'}")
@@ -113,19 +129,11 @@ def _line(one: Subject, snapshot: Snapshot) -> str:
     return "  ".join(parts)
 
 
-@lru_cache(maxsize=1)
-def _messages(snapshot: Snapshot) -> dict[str, Message]:
-    found: dict[str, Message] = {}
-    for sample in snapshot.samples.values():
-        found |= {message.task_id: message for message in (*sample.newest, *sample.oldest) if message.task_id}
-    if snapshot.unacked is not None:
-        found |= {message.task_id: message for message in snapshot.unacked.messages if message.task_id}
-    return found
-
-
-def message_of(snapshot: Snapshot, task_id: str) -> Message | None:
-    """Its message, if one was looked at."""
-    return _messages(snapshot).get(task_id)
+def _ran(one: Subject, task: Task, now: float) -> float | None:
+    """What Celery calls over goes on."""
+    if not one.forgotten:
+        return task.ran(now)
+    return max(0.0, now - task.started_at) if task.started_at is not None else None
 
 
 def process_of(snapshot: Snapshot, one: Subject) -> Process | None:

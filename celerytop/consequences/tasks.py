@@ -25,6 +25,7 @@ def revoke(snapshot: Snapshot, action: act.Revoke) -> Judgement:
     says = [
         *cut_off(snapshot),
         *_gone(found),
+        *_forgotten(left),
         *(_signalled(left, action.signal) if action.signal is not None else _unsignalled(left)),
         *_waiting(left, snapshot),
         *conditions(snapshot, _workers(left)),
@@ -39,8 +40,18 @@ def revoke(snapshot: Snapshot, action: act.Revoke) -> Judgement:
         does=tuple(says),
         sends=_sends(left, action.signal),
         typed=snapshot.cluster.name if len(action.targets) > MANY else None,
-        barred=None if left or action.roots else _nothing(found),
+        barred=None if action.roots or any(_by_signal(one) for one in left) else _nothing(found),
     )
+
+
+def _by_signal(one: Subject) -> bool:
+    """A revoke can do something to it. What its worker has forgotten only whoever made it forget can signal again."""
+    return not one.forgotten or one.rung not in (None, "tree")
+
+
+def _forgotten(left: Sequence[Subject]) -> Iterator[Said]:
+    for one in [one for one in left if one.forgotten][:3]:
+        yield Said(f"Celery says REVOKED, and {one.where or 'its worker'} lists it no more: that is no proof", "warn")
 
 
 def _title(verb: str, found: Sequence[Subject]) -> str:
@@ -53,6 +64,8 @@ def _title(verb: str, found: Sequence[Subject]) -> str:
 def _nothing(found: Sequence[Subject]) -> str:
     if not found:
         return "there is no task to do it to"
+    if any(one.forgotten for one in found):
+        return "its worker has forgotten it and signals it no more: only the last rung (tree) can end what is left"
     return (found[0].gone or "") if len(found) == 1 else "none of them is left to be stopped"
 
 
@@ -71,6 +84,9 @@ def _check(left: Sequence[Subject], snapshot: Snapshot) -> Said:
     pids = [str(one.pid) for one in running if one.pid is not None]
     if not pids:
         return Said(f"{checked(snapshot)}: running; in which process is not known, it is asked before anything is sent")
+    if all(one.forgotten for one in running):
+        there = "is not known to be gone" if len(pids) == 1 else "are not known to be gone"
+        return Said(f"{checked(snapshot)}: {names(pids)} {there}; looked at again before sending", "dim")
     these = "exactly this task" if len(pids) == 1 else "exactly these tasks"
     runs = "still runs" if len(pids) == 1 else "still run"
     return Said(f"{checked(snapshot)}: {names(pids)} {runs} {these}; read again before sending", "dim")
@@ -83,8 +99,12 @@ def _workers(left: Sequence[Subject]) -> list[str]:
 def _sends(left: Sequence[Subject], signal: str | None) -> str:
     if not left:
         return ""
+    if all(one.forgotten for one in left):
+        pids = names(str(one.pid) for one in left if one.pid is not None)
+        return f"Sends nothing to a worker: {signal or 'no signal'} from this host to {pids or 'its process'}"
     ids = number(len(left), "id")
-    word = f"revoke({ids})" if signal is None else f"revoke({ids}, terminate=True, signal={signal})"
+    plain = signal is None or not any(one.runs for one in left)
+    word = f"revoke({ids})" if plain else f"revoke({ids}, terminate=True, signal={signal})"
     parts = f", {IDS} ids in a message" if len(left) > IDS else ""
     nowhere = any(one.where is None for one in left)
     workers = _workers(left)
@@ -149,8 +169,8 @@ def _waiting(left: Sequence[Subject], snapshot: Snapshot) -> Iterator[Said]:
     waiting = [one for one in left if not one.runs]
     if not waiting:
         return
-    it = "it" if len(waiting) == 1 else f"{len(waiting):,} that wait"
-    yield Said(f"FLAGGED ONLY: workers remember the id, and throw {it} away when its turn comes")
+    which = "the id, and throw it" if len(waiting) == 1 else f"{len(waiting):,} ids, and throw each"
+    yield Said(f"FLAGGED ONLY: workers remember {which} away when its turn comes")
     yield Said("held in their memory: lost when they restart without --statedb; 50,000 ids, 3 h", "dim")
     if any(one.pool == "threads" and one.where is not None for one in waiting):
         yield Said("what a threads worker has reserved runs all the same: it is in its executor already", "bad")
@@ -163,10 +183,12 @@ def _waiting(left: Sequence[Subject], snapshot: Snapshot) -> Iterator[Said]:
 def kill_tree(snapshot: Snapshot, action: act.KillTree) -> Judgement:
     """SIGKILL of the process and of all it has started, past the worker."""
     found = subjects(snapshot, action.targets)
-    left = [one for one in found if one.gone is None and process_of(snapshot, one) is not None]
-    elsewhere = [one for one in found if one.gone is None and process_of(snapshot, one) is None]
+    left = [one for one in found if one.gone is None and _here(snapshot, one)]
+    elsewhere = [one for one in found if one.gone is None and not _here(snapshot, one)]
     barred = None
-    if not left:
+    if left and all(one.pool in ("threads", "solo") for one in left):
+        barred = "it runs inside its worker's main process: only the whole worker can be killed (x on the worker)"
+    elif not left:
         barred = _not_here(elsewhere[0], snapshot) if elsewhere else _nothing(found)
     says = [
         *_gone(found),
@@ -185,6 +207,11 @@ def kill_tree(snapshot: Snapshot, action: act.KillTree) -> Judgement:
         typed=snapshot.cluster.name if len(action.targets) > MANY else None,
         barred=barred,
     )
+
+
+def _here(snapshot: Snapshot, one: Subject) -> bool:
+    """Its process, or by the last verdict what that has left behind."""
+    return one.rung == "tree" or process_of(snapshot, one) is not None
 
 
 def _not_here(one: Subject, snapshot: Snapshot) -> str:

@@ -139,12 +139,8 @@ def setting(
             says = [Said("no limit any more" if none else "each worker for itself: so often in each of them")]
             says.append(Said("what is over the limit waits in the worker, reserved", "dim"))
         case act.TimeLimit():
-            soft, hard = fmt.duration(action.soft), fmt.duration(action.hard)
             title, verb, what = f"TIME LIMIT for {action.task_name}", "limit", "time_limit"
-            says = [
-                Said(f"soft {'none' if action.soft is None else soft}, hard {'none' if action.hard is None else hard}"),
-                Said("for tasks that start later only: what runs now keeps the limit it has", "warn"),
-            ]
+            says = [*_limits(snapshot, action)]
         case act.EnableEvents():
             title, verb, what = "ENABLE task events", "enable", "enable_events"
             says = [Said("as -E: each task costs its worker a few messages more"), Said("q offers to undo it", "dim")]
@@ -168,6 +164,40 @@ def setting(
     )
 
 
+def _limits(snapshot: Snapshot, action: act.TimeLimit) -> Iterator[Said]:
+    """When they hold. Pools that drop them: celery/concurrency/thread.py, solo.py, eventlet.py."""
+    soft, hard = ("none" if one is None else fmt.duration(one) for one in (action.soft, action.hard))
+    yield Said(f"soft {soft}, hard {hard}")
+    for pool, workers in _by_pool(snapshot, action.workers).items():
+        if pool in ("threads", "solo", "eventlet"):
+            yield Said(f"CANNOT on {names(workers)}: a pool of {pool} enforces no time limit", "bad")
+        elif pool == "gevent" and action.soft is not None:
+            yield Said(f"{names(workers)}: a gevent pool knows the hard limit only", "warn")
+    yield Said("holds only after the worker has next connected to its broker, or its pool was restarted:", "warn")
+    yield Said("Celery reads it then, and for tasks that start later; what runs keeps the limit it has", "warn")
+
+
+def _restarts(snapshot: Snapshot, nodenames: Sequence[str], active: str) -> Iterator[Said]:
+    """Only prefork does anything; all others answer "reload started" as well."""
+    pools = _by_pool(snapshot, nodenames)
+    if not pools or not {"prefork", None}.isdisjoint(pools):
+        yield Said(f"running tasks ({active}) are finished first: nothing is cut off")
+        yield Said("an idle process is replaced only after the next task it runs: some stay old for long", "warn")
+        yield Said("needs the setting worker_pool_restarts; without it the worker refuses", "warn")
+    for pool, workers in pools.items():
+        if pool is None:
+            yield Said(f"{names(workers)}: its pool is not known; only prefork restarts its processes", "warn")
+        elif pool != "prefork":
+            yield Said(f"CANNOT on {names(workers)}: a pool of {pool} says yes and does nothing", "bad")
+
+
+def _by_pool(snapshot: Snapshot, nodenames: Sequence[str]) -> dict[str | None, list[str]]:
+    found: dict[str | None, list[str]] = {}
+    for worker in _known(snapshot, nodenames):
+        found.setdefault(worker.pool, []).append(worker.nodename)
+    return found
+
+
 # ----------------------------------------------------------------------------------------------------- ending
 def ending(snapshot: Snapshot, action: act.Shutdown | act.KillWorker | act.PoolRestart) -> Judgement:
     """Workers that end, or begin anew."""
@@ -178,16 +208,14 @@ def ending(snapshot: Snapshot, action: act.Shutdown | act.KillWorker | act.PoolR
         case act.Shutdown():
             title, verb, what = "SHUT DOWN", "shut down", _to(nodenames, "shutdown")
             says = [
+                *_namesakes(snapshot, nodenames),
                 Said(f"warm: {active} running tasks are finished first, what is reserved goes back to its queue"),
                 Said("it may hang: gevent, eventlet and threads never end while a task is stuck", "warn"),
                 Said("who starts it again (systemd, Kubernetes) is not known here", "dim"),
             ]
         case act.PoolRestart():
             title, verb, what = "RESTART the pool of", "restart", _to(nodenames, "pool_restart")
-            says = [
-                Said(f"{active} running tasks: their processes are ended", "bad"),
-                Said("needs the setting worker_pool_restarts; without it the worker refuses", "warn"),
-            ]
+            says = [*_restarts(snapshot, nodenames, active)]
         case act.KillWorker():
             title, verb = "KILL", "kill"
             what = f"Sends nothing to the worker: SIGKILL here to pid {action.pid} and all below it"
@@ -209,6 +237,15 @@ def ending(snapshot: Snapshot, action: act.Shutdown | act.KillWorker | act.PoolR
     )
 
 
+def _namesakes(snapshot: Snapshot, nodenames: Sequence[str]) -> Iterator[Said]:
+    """Two workers of one name: a command cannot tell them apart."""
+    for worker in _known(snapshot, nodenames):
+        if len(worker.pids) > 1:
+            heard = "all of them hear it" if snapshot.cluster.transport == "redis" else "only one of them hears it"
+            pids = ", ".join(map(str, worker.pids))
+            yield Said(f"{len(worker.pids)} processes use the name {worker.nodename}, pid {pids}: {heard}", "bad")
+
+
 def _sum(numbers: Iterator[int | None]) -> str:
     known = list(numbers)
     return fmt.UNKNOWN if not known or None in known else fmt.count(sum(one or 0 for one in known))
@@ -217,8 +254,11 @@ def _sum(numbers: Iterator[int | None]) -> str:
 def _returns(snapshot: Snapshot) -> str:
     if snapshot.cluster.transport == "redis":
         after = snapshot.unacked.visibility_timeout if snapshot.unacked is not None else None
-        return f"what it has not acknowledged comes back after the visibility timeout ({fmt.duration(after)})"
-    return "what it has not acknowledged goes back to its queue at once, and runs again"
+        return (
+            "what it has reserved, and late-acknowledged tasks it runs, stay unacked: other workers take them back "
+            f"after the visibility timeout ({fmt.duration(after)}), or x on the queue restores them at once"
+        )
+    return "what it has reserved, and late-acknowledged tasks it runs, goes back to its queue at once and runs again"
 
 
 def _ended(snapshot: Snapshot, action: act.Shutdown | act.KillWorker | act.PoolRestart) -> str | None:

@@ -28,6 +28,10 @@ class Message(msgspec.Struct, frozen=True, gc=False):
     """Bytes of the whole message on the broker."""
     reserved_at: float | None = None
     """Score in ``unacked_index``: the reserving worker's clock."""
+    steps: tuple[str, ...] | None = None
+    """Names of the chain's steps after it, the next one first; ``None``: its body was not opened."""
+    chord_body: str | None = None
+    """Name of the task that runs when all of its chord have succeeded."""
 
 
 class Queue(msgspec.Struct, frozen=True, gc=False, eq=False):

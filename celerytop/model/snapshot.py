@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 
 import msgspec
 
@@ -11,7 +12,7 @@ from celerytop.model.event import BadEvent
 from celerytop.model.host import Host
 from celerytop.model.observation import STARTING, UP
 from celerytop.model.outcome import ActionReport, Outcome
-from celerytop.model.queue import Queue, QueueSample, Unacked
+from celerytop.model.queue import Message, Queue, QueueSample, Unacked
 from celerytop.model.task import Task, TaskType
 from celerytop.model.worker import Worker
 
@@ -96,6 +97,15 @@ class Losses(msgspec.Struct, frozen=True, gc=False):
     capped_replies: int = 0
 
 
+class Lists(msgspec.Struct, frozen=True, eq=False):
+    """Ids of tasks that were listed while they came, so that nobody need look for them among all."""
+
+    live: tuple[str, ...]
+    """Every task that is not over; a few that are may be among them."""
+    failed: tuple[str, ...]
+    """Every task whose state is FAILURE, in the order they failed."""
+
+
 class Snapshot(msgspec.Struct, frozen=True, eq=False):
     """Everything known at ``at`` (Unix seconds). Mappings are never changed after."""
 
@@ -126,6 +136,8 @@ class Snapshot(msgspec.Struct, frozen=True, eq=False):
     """What was done from here, oldest first."""
     outcomes: Mapping[str, Outcome] = msgspec.field(default_factory=dict)
     """Task id -> the newest verdict on it."""
+    lists: Lists | None = None
+    """Of ``tasks``; ``None``: nobody has made them, look through all."""
 
     def source(self, name: str) -> SourceStatus | None:
         """The status of one source; ``None`` when this cluster has no such source."""
@@ -135,3 +147,20 @@ class Snapshot(msgspec.Struct, frozen=True, eq=False):
         """Whether nothing reaches us: every source that talks to the broker is down."""
         remote = [status for status in self.sources if status.name != "host"]
         return bool(remote) and all(status.state not in (UP, STARTING) for status in remote)
+
+
+@lru_cache(maxsize=1)
+def _messages(snapshot: Snapshot) -> dict[str, Message]:
+    found: dict[str, Message] = {}
+    for sample in snapshot.samples.values():
+        found |= {
+            message.task_id: message for message in (*sample.page, *sample.newest, *sample.oldest) if message.task_id
+        }
+    if snapshot.unacked is not None:
+        found |= {message.task_id: message for message in snapshot.unacked.messages if message.task_id}
+    return found
+
+
+def message_of(snapshot: Snapshot, task_id: str) -> Message | None:
+    """Its message, if one was looked at."""
+    return _messages(snapshot).get(task_id)

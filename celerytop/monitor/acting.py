@@ -20,6 +20,10 @@ AT_ONCE = 4
 """Actions at a time, each with a connection of its own; more of them wait their turn."""
 
 
+GOODBYE = 1.0
+"""Seconds that putting away may take."""
+
+
 class Performer(Protocol):
     """``celerytop.actions``, as the monitor sees it."""
 
@@ -29,6 +33,10 @@ class Performer(Protocol):
         Raises:
             CelerytopError: it could not be begun, or what it did cannot be followed.
         """
+        ...
+
+    def close(self) -> None:
+        """Put away what actions have left behind. Never raises."""
         ...
 
 
@@ -52,6 +60,9 @@ class Acting:
     def close(self) -> None:
         """Begin none of those that wait. One that has sent something goes on until the process ends."""
         self._closed.set()
+        last = threading.Thread(target=self._performer.close, name="action-end", daemon=True)
+        last.start()
+        last.join(GOODBYE)
 
     def _run(self, number: int, action: AnyAction) -> None:
         with self._slots:

@@ -50,9 +50,15 @@ def as_text(report: ActionReport) -> str:
 
 
 def as_asked(report: ActionReport) -> bool:
-    """Whether every verdict is what was asked for: stopped, or, when only a revoke was asked for, flagged."""
+    """Whether every verdict is what was asked for: stopped, or, when only a revoke was asked for, flagged.
+
+    A flag on an id that nobody has seen anywhere proves nothing: it may be misspelt.
+    """
     action = report.action
-    wanted = {STOPPED, DONE}
-    if isinstance(action, Revoke) and action.signal is None:
-        wanted.add(FLAGGED_ONLY)
-    return bool(report.outcomes) and all(outcome.outcome in wanted for outcome in report.outcomes)
+    flags = isinstance(action, Revoke) and action.signal is None
+
+    def wanted(one: Outcome) -> bool:
+        flagged = flags and one.outcome == FLAGGED_ONLY and (one.worker or one.queue) is not None
+        return flagged or one.outcome in (STOPPED, DONE)
+
+    return bool(report.outcomes) and all(map(wanted, report.outcomes))

@@ -100,6 +100,20 @@ def count_or_do(top: CelerytopApp, action: AnyAction) -> None:
     confirm_one_of(top, variants)
 
 
+def restore_or_force(top: CelerytopApp, action: AnyAction) -> None:
+    """Of a dump: what was removed and is not back yet; or all of it, whatever became of it."""
+    from msgspec.structs import replace
+
+    from celerytop.ui.screens.confirm import Variant
+
+    forced = replace(action, force=True)
+    variants = (
+        Variant("r", "what was removed", lambda snapshot: action),
+        Variant("f", "all of it, by force", lambda snapshot: forced),
+    )
+    confirm_one_of(top, variants)
+
+
 def submit(top: CelerytopApp, action: AnyAction) -> None:
     """Hand it over, and show what becomes of it."""
     from celerytop.ui.screens.action_detail import ActionDetail

@@ -23,6 +23,7 @@ RUNGS = (
     ("p", "tree", "tree"),
 )
 """Letter, label, Celery's word for the signal (``tree``: past the worker)."""
+_RUNGS = frozenset(signal for _, _, signal in RUNGS if signal is not None)
 _HAVE_SIGNALS = ("prefork", "gevent", "eventlet")
 
 
@@ -58,8 +59,11 @@ def _all(snapshot: Snapshot, task_ids: Sequence[str], family: str) -> tuple[Targ
 
 
 def fitting(snapshot: Snapshot, targets: Sequence[Target]) -> str | None:
-    """SIGTERM where something runs that a signal can end; else revoke only."""
+    """The next rung of what was not stopped; SIGTERM where something runs that a signal can end; else revoke only."""
     for target in targets:
+        verdict = snapshot.outcomes.get(target.task_id)
+        if verdict is not None and verdict.next in _RUNGS:
+            return verdict.next
         worker = snapshot.workers.get(target.worker) if target.worker is not None else None
         if target.state == "STARTED" and worker is not None and worker.pool in _HAVE_SIGNALS:
             return "SIGTERM"

@@ -70,6 +70,11 @@ class Crew(Stage):
         finally:
             link.close()
 
+    def pids(self, nodename: str) -> tuple[int, ...]:
+        """Main processes that use this name, as the monitor sees them."""
+        worker = self.see().workers.get(nodename)
+        return worker.pids if worker is not None else ()
+
     def wait_worker(self, name: str, state: str, timeout: float = 15.0) -> None:
         """Until the monitor says so of it."""
         nodename = self.workers[name].nodename

@@ -14,6 +14,7 @@ from celerytop.broker_url import parse_url
 from celerytop.model.action import AnyAction
 from celerytop.model.address import BrokerSettings
 from celerytop.model.outcome import ActionReport, Outcome
+from celerytop.model.queue import Queue
 from celerytop.model.snapshot import ClusterInfo, Snapshot
 from celerytop.model.task import Task
 from tests.actions.stage import perform
@@ -26,11 +27,13 @@ class Holding:
         self.settings = BrokerSettings(parse_url(url), **settings)
         self.folder = folder
         self.tasks: dict[str, Task] = {}
+        self.queues: dict[str, Queue] = {}
         self.actor = Actor(self.settings, cluster="c", allowed=True, audit=Audit("c", folder))
 
     def see(self) -> Snapshot:
         """As much as the doers ask for."""
-        return Snapshot(0.0, ClusterInfo("c", "u", self.settings.address.transport), tasks=self.tasks)
+        info = ClusterInfo("c", "u", self.settings.address.transport)
+        return Snapshot(0.0, info, tasks=self.tasks, queues=self.queues)
 
     def report(self, action: AnyAction) -> ActionReport:
         """The settled one."""

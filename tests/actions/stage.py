@@ -153,7 +153,7 @@ def perform(actor: Actor, action: AnyAction, see: Callable[[], Snapshot]) -> Act
 def lives(pid: int) -> bool:
     """By psutil; a zombie does not."""
     try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+        return psutil.Process(pid).status() not in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
     except psutil.NoSuchProcess:
         return False
 

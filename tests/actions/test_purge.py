@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 from pathlib import Path
@@ -9,8 +10,9 @@ from pathlib import Path
 import pytest
 import redis
 
-from celerytop.model.action import MoveMessages, PurgeQueue, RestoreDump
+from celerytop.model.action import MoveMessages, PurgeQueue, RestoreDump, SendTask
 from celerytop.model.outcome import DONE, NOT_DONE, REFUSED
+from celerytop.model.queue import Queue
 from celerytop.model.task import Task
 from tests.actions.holding import Holding, dumped, fates, lines_of, newest_first, raw_message
 from tests.rig import RedisServer
@@ -211,3 +213,90 @@ def test_the_dump_says_whose_messages_they_are(client: redis.Redis, held: Holdin
         "redis",
     )
     assert head["cluster"] == "c" and head["server"] and head["broker"].startswith("redis://")
+
+
+def test_a_file_that_is_no_dump_stays_as_it_is(client: redis.Redis, held: Holding, tmp_path: Path) -> None:
+    mine = tmp_path / "mine"
+    for content in (b"my only copy, without an end of line", b"[1, 2]\n3", b"", b"\xff" * 999):
+        mine.write_bytes(content)
+        outcome = held.perform(RestoreDump(path=str(mine)))
+        assert outcome.outcome == REFUSED and "no dump" in outcome.sentence
+        assert mine.read_bytes() == content
+    os.mkfifo(tmp_path / "fifo")
+    assert held.perform(RestoreDump(path=str(tmp_path / "fifo"))).outcome == REFUSED
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        {"type": "fate", "first": 2**40, "by": -1, "was": "r" * 3, "at": 1.0},
+        {"type": "fate", "first": 4, "by": -2, "was": "rr", "at": 1.0},
+        {"type": "fate", "first": 0, "by": 1, "was": "\u20ac", "at": 1.0},
+        {"type": "fate", "first": -1, "by": 1, "was": "rr", "at": 1.0},
+        {"type": "restored", "numbers": [10**9], "to": "celery", "at": 1.0},
+    ],
+)
+def test_lines_of_messages_that_are_not_there_are_refused(
+    client: redis.Redis, held: Holding, line: dict[str, object]
+) -> None:
+    client.lpush("celery", *(raw_message(f"a{n}") for n in range(3)))
+    report = held.report(PurgeQueue(queue="celery"))
+    assert report.dump is not None
+    with open(report.dump, "a") as file:
+        file.write(json.dumps(line) + "\n")
+    outcome = held.perform(RestoreDump(path=report.dump, force=True))
+    assert outcome.outcome == REFUSED and "was changed" in outcome.sentence
+    assert not client.exists("celery")
+
+
+def test_another_database_of_the_same_server_is_another_broker(
+    server: RedisServer, client: redis.Redis, held: Holding, tmp_path: Path
+) -> None:
+    client.lpush("celery", raw_message("a"))
+    report = held.report(PurgeQueue(queue="celery"))
+    other = Holding(server.url(db=1), tmp_path)
+    outcome = other.perform(RestoreDump(path=str(report.dump)))
+    assert outcome.outcome == REFUSED and "another broker" in outcome.sentence
+    assert held.perform(RestoreDump(path=str(report.dump))).outcome == DONE
+
+
+def test_nothing_is_put_into_remote_control(client: redis.Redis, held: Holding) -> None:
+    client.lpush("celery", raw_message("a"))
+    report = held.report(PurgeQueue(queue="celery"))
+    outcome = held.perform(RestoreDump(path=str(report.dump), to="w@h.celery.pidbox", force=True))
+    assert outcome.outcome == REFUSED and "remote control" in outcome.sentence
+    assert not client.keys("*pidbox")
+
+
+def test_a_copy_that_is_not_whole_says_so_and_comes_back_with_force(
+    client: redis.Redis, held: Holding, tmp_path: Path
+) -> None:
+    client.lpush("celery", *(raw_message(f"a{n}") for n in range(5)))
+    report = held.report(PurgeQueue(queue="celery"))
+    half = tmp_path / "half"
+    content = Path(str(report.dump)).read_bytes().splitlines(keepends=True)
+    half.write_bytes(b"".join(content[:4]) + content[4][:50])
+    outcome = held.perform(RestoreDump(path=str(half)))
+    assert outcome.outcome == REFUSED and "is it a copy that is not whole?" in outcome.sentence
+    assert held.perform(RestoreDump(path=str(half), force=True)).outcome == DONE
+    assert client.llen("celery") == 3
+
+
+def test_a_priority_goes_only_to_a_list_that_somebody_reads(client: redis.Redis, held: Holding) -> None:
+    sent = SendTask(name="rig.echo", priority=6)
+    held.perform(sent)
+    assert client.llen("celery\x06\x166") == 1, "by the steps that are configured, when the queue tells of no others"
+    client.flushall()
+    client.lpush("celery\x06\x165", raw_message("of a cluster with steps 0 and 5"))
+    held.perform(sent)
+    held.perform(SendTask(name="rig.echo", priority=3))
+    assert client.llen("celery\x06\x165") == 2 and client.llen("celery") == 1
+    assert not client.exists("celery\x06\x166", "celery\x06\x163")
+
+
+def test_an_empty_queue_that_nobody_knows_is_misspelt(client: redis.Redis, held: Holding) -> None:
+    outcome = held.perform(PurgeQueue(queue="paymnets"))
+    assert outcome.outcome == NOT_DONE and "No queue paymnets is known" in outcome.sentence
+    held.queues = {"payments": Queue("payments", 0)}
+    outcome = held.perform(PurgeQueue(queue="payments"))
+    assert outcome.outcome == DONE and "No message waits there" in outcome.sentence

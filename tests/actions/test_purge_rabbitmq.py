@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -156,18 +157,25 @@ def test_a_sent_message_is_the_one_celery_would_have_sent(url: str, queues: Queu
 def test_under_load_every_message_runs_once_or_is_in_the_dump(url: str, tmp_path: Path) -> None:
     held, app = Holding(url, tmp_path), rig_app(url, "")
     ids: list[str] = []
+
+    def sent(count: int) -> bool:
+        return len(ids) >= count
+
     with Worker(
         url, pool="threads", concurrency=2, queues=("celery", "slow"), events=False, result_backend=""
     ) as worker:
         producer = threading.Thread(
-            target=lambda: ids.extend(str(send(app, "rig.echo", ("eu" if n % 2 else "us",)).id) for n in range(400))
+            target=lambda: ids.extend(str(send(app, "rig.sleep", (0.02 if n % 2 else 0.021,)).id) for n in range(400))
         )
         producer.start()
         dumps: list[str] = []
+        moved: list[str] = []
         for turn in range(6):
             dump = str(tmp_path / f"dump{turn}")
+            wait_until(partial(sent, 60 * (turn + 1)), 30, "more than the worker can take has been sent")
             if turn % 2:
-                held.perform(MoveMessages(queue="celery", to="slow", filter="args:us", dump=dump))
+                held.perform(MoveMessages(queue="celery", to="slow", filter="args:0.021", dump=dump))
+                moved.append(dump)
             else:
                 held.perform(PurgeQueue(queue="celery", dump=dump))
                 dumps.append(dump)
@@ -178,6 +186,7 @@ def test_under_load_every_message_runs_once_or_is_in_the_dump(url: str, tmp_path
         wait_until(lambda: all(ran(worker.log, expected).values()), 30, "all that was not removed has run")
         counts = ran(worker.log, ids)
     assert counts == {task_id: int(task_id not in removed) for task_id in ids}
+    assert removed and any("m" in fates(dump).values() for dump in moved), "else nothing was shown"
 
 
 def test_properties_are_kept_as_they_are_on_the_wire(url: str, queues: Queues, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from celerytop.model.action import KillWorker, Shutdown
 from celerytop.model.outcome import DONE, NOT_STOPPED, REFUSED, STOPPED, UNKNOWN, WILL_APPLY_LATER
 from tests.actions.crew import Crew, settled_words
 from tests.actions.stage import lives, tree_of
-from tests.rig import RedisServer, wait_until
+from tests.rig import RedisServer, Worker, send, wait_until
 from tests.rig.send import close_apps
 
 pytestmark = pytest.mark.worker
@@ -84,6 +84,8 @@ def test_from_another_host_no_process_is_claimed_to_be_gone(crew: Crew, monkeypa
 
 
 def test_whoever_is_gone_is_refused_and_a_busy_solo_worker_reads_it_later(crew: Crew) -> None:
+    if crew.workers["clean"].running:  # when the tests of this module are spread over several processes
+        crew.workers["clean"].stop()
     crew.wait_worker("clean", "gone")
     runs = crew.send("solo", "rig.sleep", 5)
     wait_until(lambda: runs in crew.workers["solo"].log, 10, "it runs")
@@ -91,3 +93,20 @@ def test_whoever_is_gone_is_refused_and_a_busy_solo_worker_reads_it_later(crew: 
     assert settled_words(found) == {"clean": REFUSED, "solo": WILL_APPLY_LATER}
     assert found["solo"].next == "kill_worker"
     wait_until(lambda: not crew.workers["solo"].running, 15, "it has read it")
+
+
+def test_of_two_workers_with_one_name_both_have_to_be_gone(crew: Crew) -> None:
+    twins = [Worker(crew.url, nodename="twin@rig", concurrency=1, queues=(f"twin{n}",)).launch() for n in range(2)]
+    try:
+        for twin in twins:
+            twin.wait_ready()
+        wait_until(lambda: len(crew.pids("twin@rig")) == 2, 20, "both are known")
+        task = send(crew.url, "rig.sleep", (600,), queue="twin1").id
+        wait_until(lambda: task in twins[1].log, 10, "one of them is busy")
+        (found,) = crew.perform(Shutdown(workers=("twin@rig",), wait=6.0)).outcomes
+        assert found.outcome == NOT_STOPPED and "2 workers use this name; 1 of them run on" in found.sentence
+        assert str(twins[1].pid) in found.sentence and not lives(twins[0].pid) and lives(twins[1].pid)
+        assert found.next == "kill_worker"
+    finally:
+        for twin in twins:
+            twin.close()

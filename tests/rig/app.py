@@ -145,6 +145,23 @@ def swallow_soft(seconds: float = 60.0) -> None:
             continue
 
 
+@shared_task(name="rig.daemon")
+def daemon(seconds: float = 60.0) -> int:
+    """Sends a process away, as daemons go: forked twice, a session of its own. Then takes as long as that."""
+    reader, writer = os.pipe()
+    if (child := os.fork()) == 0:
+        os.setsid()
+        if (pid := os.fork()) == 0:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            time.sleep(seconds)
+        else:
+            os.write(writer, str(pid).encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    time.sleep(seconds)
+    return int(os.read(reader, 20))
+
+
 def _from_environment() -> Celery:
     conf = json.loads(os.environ.get("RIG_CONF", "{}"))
     return make_app(os.environ.get("RIG_BROKER", "memory://"), os.environ.get("RIG_BACKEND") or None, conf)

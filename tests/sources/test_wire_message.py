@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import Any
 
@@ -49,6 +50,27 @@ def test_a_message_is_read_by_its_headers() -> None:
     held = decode_unacked(json.dumps([MESSAGE, "", "other"]).encode(), 1795404923.0)
     assert held is not None
     assert (held.task_id, held.queue, held.reserved_at) == ("8702", "other", 1795404923.0)
+
+
+def _with(embed: object) -> dict[str, Any]:
+    body = base64.b64encode(json.dumps([[1], {}, embed]).encode()).decode()
+    return {**MESSAGE, "body": body}
+
+
+def test_what_comes_after_it_stands_in_a_small_body() -> None:
+    embed = {"chain": [{"task": "c.last"}, {"task": "b.next"}], "chord": {"task": "settle"}, "callbacks": None}
+    held = decode_unacked(json.dumps([_with(embed), "", "q"]).encode())
+    assert held is not None and (held.steps, held.chord_body) == (("b.next", "c.last"), "settle")
+    waiting = decode_message(json.dumps(_with({"chain": None, "chord": None})).encode(), whole=True)
+    assert waiting is not None and (waiting.steps, waiting.chord_body) == ((), None)
+    unopened = decode_message(json.dumps(_with(embed)).encode())
+    assert unopened is not None and unopened.steps is None
+    odd: list[object] = [{"chain": 5}, {"chord": "x"}, [], {"chain": [{"task": 1}, 7]}]
+    for strange in odd:
+        found = decode_unacked(json.dumps([_with(strange), "", "q"]).encode())
+        assert found is not None and found.chord_body is None and not found.steps
+    large = decode_unacked(json.dumps([_with({"chain": [{"task": "x" * 20_000}]}), "", "q"]).encode())
+    assert large is not None and large.steps is None
 
 
 @pytest.mark.parametrize(

@@ -74,6 +74,11 @@ MENUS: list[tuple[str, tuple[str, ...], AnyAction]] = [
         act.MoveMessages(queue="payments", to="celery", filter="age:>60"),
     ),
     ("1", (*"restore a dump", "enter", *"/tmp/d", "enter", "enter", "y"), act.RestoreDump(path="/tmp/d")),
+    (
+        "1",
+        (*"restore a dump", "enter", *"/tmp/d", "enter", "enter", "f", "y"),
+        act.RestoreDump(path="/tmp/d", force=True),
+    ),
     ("1", (*"orphaned", "enter", "y"), act.RestoreUnacked(queue="payments")),
 ]
 

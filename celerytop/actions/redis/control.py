@@ -15,10 +15,10 @@ import redis
 
 from celerytop.actions.command import Question
 from celerytop.actions.link import Answers
-from celerytop.errors import DeniedError
+from celerytop.errors import CelerytopError, DeniedError
 from celerytop.model.address import BrokerSettings
 from celerytop.sources.redis.channels import channels
-from celerytop.sources.redis.connection import db_of, translated
+from celerytop.sources.redis.connection import connect, db_of, translated
 from celerytop.sources.redis.failure import user_of
 from celerytop.sources.wire_reply import decode_envelope
 
@@ -26,6 +26,19 @@ _owing: deque[str] = deque(maxlen=200)
 """Reply lists of earlier actions into which a worker that hung then may have written since: a busy solo worker answers
 when its task has ended, to whoever asked. Each action cleans up behind the ones before it.
 """
+
+
+def sweep(settings: BrokerSettings) -> None:
+    """Before celerytop ends: delete what came after the last action. Never raises."""
+    names = tuple(_owing)
+    if not names:
+        return
+    with contextlib.suppress(CelerytopError, redis.RedisError, OSError):
+        client = connect(settings.address)
+        try:
+            client.delete(*names)
+        finally:
+            client.close()
 
 
 class RedisAsker:

@@ -23,6 +23,7 @@ import redis
 from celerytop.actions.dump import Kept
 from celerytop.actions.messages import MOVED, REMOVED, TAKEN, Found, Original, Post
 from celerytop.actions.redis.envelope import envelope, opened, step_of
+from celerytop.actions.redis.steps import steps_read
 from celerytop.errors import BrokerError, DeniedError
 from celerytop.model.address import BrokerSettings
 from celerytop.model.text import clean
@@ -103,7 +104,9 @@ class RedisMessages:
     def identity(self) -> tuple[str, str | None]:
         """See ``Messages``."""
         with contextlib.suppress(BrokerError):
-            return self._settings.address.url, str(self._do(lambda c: c.info("server")).get("run_id"))
+            server = self._do(lambda client: client.info("server")).get("run_id")
+            # another database of the same server, or another prefix, is another broker
+            return self._settings.address.url, f"{server}/{self._settings.address.db}/{self._settings.global_keyprefix}"
         return self._settings.address.url, None
 
     def count(self, queue: str) -> int | None:
@@ -257,7 +260,7 @@ class RedisMessages:
     # ------------------------------------------------------------------------------------------------ publishing
     def publish(self, queue: str, post: Post) -> None:
         """See ``Messages``."""
-        step = step_of(post.priority or 0, self._settings.priority_steps)
+        step = step_of(post.priority or 0, steps_read(self._ask, self._settings, queue))
         self._ask("LPUSH", self.key(queue, step), envelope(queue, post))
 
     def read(self, raw: bytes, properties: bytes | None, queue: str | None, source: str) -> Original | None:

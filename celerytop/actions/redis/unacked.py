@@ -13,6 +13,7 @@ import msgspec
 import redis
 
 from celerytop.actions.redis.envelope import step_of
+from celerytop.actions.redis.steps import steps_read
 from celerytop.errors import BrokerError, DeniedError
 from celerytop.model.address import BrokerSettings
 from celerytop.model.queue import Message
@@ -136,9 +137,9 @@ class UnackedMessages:
     def give_back(self, one: Unacked) -> bool:
         """Put it where it runs next; ``False``: it was acknowledged, or taken again, meanwhile."""
         payload, priority = _redelivered(one.raw)
-        step = step_of(priority, self._settings.priority_steps)
         prefix, sep = self._settings.global_keyprefix, self._settings.sep
-        lists = [list_key(queue, step, prefix, sep) for queue in one.queues]
+        steps = {queue: steps_read(self._ask, self._settings, queue) for queue in one.queues}
+        lists = [list_key(queue, step_of(priority, steps[queue]), prefix, sep) for queue in one.queues]
         if self._scripts:
             keys = [self._hash, self._index, *lists]
             try:

@@ -119,7 +119,7 @@ def _affordable(average: float, most: int = PER_END) -> int:
 
 
 def _decoded(raw: list[bytes], name: str) -> list[Message]:
-    return [decode_message(entry, name) or Message(queue=name, size=len(entry)) for entry in raw]
+    return [decode_message(entry, name, whole=True) or Message(queue=name, size=len(entry)) for entry in raw]
 
 
 def _compose(

@@ -49,6 +49,8 @@ def _facts(report: ActionReport, snapshot: Snapshot, look: Look, width: int) -> 
         yield field("audit", f"line {report.audit_line} of the audit file, written before anything was sent")
     else:
         yield field("audit", ("no line yet: nothing was sent", "warn" if report.settled_at is not None else "dim"))
+    if getattr(report.action, "dry_run", False) and report.settled_at is not None:
+        yield field("", ("x does it, after the last question: this was only a count", "dim"))
     if report.dump is not None:
         yield from fold("dump", report.dump, width, look, "title")
         yield field("", ("x restores it; what was removed stands in it byte for byte", "dim"))

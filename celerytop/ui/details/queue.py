@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from celerytop import format as fmt
 from celerytop.columns import Look
 from celerytop.columns.queues import queue_tone
-from celerytop.columns.tasks import call_text
 from celerytop.columns.workers import slots, state_word, worker_tone
-from celerytop.model.queue import Message, Queue, QueueSample
+from celerytop.model.queue import Queue, QueueSample
 from celerytop.model.snapshot import Snapshot
 from celerytop.ui.details import forecast
 from celerytop.ui.details.line import (
@@ -27,9 +26,8 @@ from celerytop.ui.details.line import (
     ruler,
     shares,
 )
+from celerytop.ui.details.messages import ENDS, columns, end, message_line
 
-_MESSAGES = 10
-"""Of each end."""
 _WORKERS = 12
 
 
@@ -122,18 +120,18 @@ def _consumers(queue: Queue, snapshot: Snapshot, look: Look, width: int) -> Iter
         else:
             yield line(("  no worker has told that it consumes this queue", "dim"))
         return
-    columns = (Col("WORKER", 28), Col("BUSY", 7, "right"), Col("DONE/s", 7, "right"), Col("STATE", 12))
-    yield heading(columns, width)
+    table = (Col("WORKER", 28), Col("BUSY", 7, "right"), Col("DONE/s", 7, "right"), Col("STATE", 12))
+    yield heading(table, width)
     for nodename in queue.workers[:_WORKERS]:
         worker = snapshot.workers.get(nodename)
         target = Target("worker", nodename)
         if worker is None:
-            yield row(columns, (nodename, "?", "?", "?"), width, look, target=target)
+            yield row(table, (nodename, "?", "?", "?"), width, look, target=target)
             continue
         tone = worker_tone(worker, snapshot)
         state = (state_word(worker), {"unknown": "dim", "failed": "bad"}.get(tone, tone))
         yield row(
-            columns,
+            table,
             (nodename, slots(worker), fmt.rate(worker.done_rate), state),
             width,
             look,
@@ -173,8 +171,9 @@ def _sample(queue: Queue, snapshot: Snapshot, look: Look, width: int) -> Iterato
     if sample.by_origin:
         yield ruler("who sent it", width)
         yield from shares(sample.by_origin, sample.sampled, width, look, most=6, noun="producers")
-    yield from _messages("next to run", sample.oldest, snapshot, look, width)
-    yield from _messages("newest", sample.newest, snapshot, look, width)
+    more = "]: all of them, page by page" if sample.total > ENDS else ""
+    yield from end("next to run", sample.oldest, snapshot, look, width, more)
+    yield from end("newest", sample.newest, snapshot, look, width)
 
 
 def _oddities(sample: QueueSample) -> Iterator[Line]:
@@ -193,49 +192,6 @@ def _oddities(sample: QueueSample) -> Iterator[Line]:
     ):
         spans += [("   " if spans else "", ""), (f"{word} ", "dim"), (fmt.count(number), tone if number else "")]
     yield field("of these", *spans)
-
-
-def _messages(name: str, messages: tuple[Message, ...], snapshot: Snapshot, look: Look, width: int) -> Iterator[Line]:
-    if not messages:
-        return
-    yield ruler(name, width)
-    columns = _message_columns("WAITS FOR", width)
-    yield heading(columns, width)
-    for message in messages[:_MESSAGES]:
-        yield _message(columns, message, _waits_for(message, snapshot.at), look, width)
-
-
-def _message_columns(when: str, width: int) -> list[Col]:
-    name = Col("TASK", 20 if width < 100 else 28)
-    return [
-        Col("ID", 8),
-        name,
-        Col("SIZE", 7, "right"),
-        Col("RETRY", 5, "right"),
-        Col(when, 12, "right"),
-        Col("ARGS", 10),
-    ]
-
-
-def _message(columns: list[Col], message: Message, when: str | Span, look: Look, width: int) -> Line:
-    target = Target("task", message.task_id) if message.task_id else None
-    values: list[str | Span] = [
-        (message.task_id or "?")[:8],
-        message.name or "?",
-        fmt.size(message.size) if message.size else "?",
-        (fmt.count(message.retries), "note" if message.retries else ""),
-        when,
-        call_text(message.args, message.kwargs, message.task_id, look),
-    ]
-    return row(columns, values, width, look, target=target)
-
-
-def _waits_for(message: Message, now: float) -> str | Span:
-    if message.expires_at is not None and message.expires_at <= now:
-        return "expired", "warn"
-    if message.eta_at is not None and message.eta_at > now:
-        return f"ETA {fmt.duration(message.eta_at - now)}", "note"
-    return "-"
 
 
 # ---------------------------------------------------------------------------------------------------- unacked
@@ -259,8 +215,8 @@ def _unacked(queue: Queue, snapshot: Snapshot, look: Look, width: int) -> Iterat
         yield field("orphaned", (f"{fmt.count(orphaned)} are claimed by no living worker", "warn"))
     if not mine:
         return
-    columns = _message_columns("TAKEN", width)
-    yield heading(columns, width)
-    for message in sorted(mine, key=lambda item: item.reserved_at or snapshot.at)[:_MESSAGES]:
+    table = columns("TAKEN", width)
+    yield heading(table, width)
+    for message in sorted(mine, key=lambda item: item.reserved_at or snapshot.at)[:ENDS]:
         age = None if message.reserved_at is None else max(0.0, snapshot.at - message.reserved_at)
-        yield _message(columns, message, fmt.ago(age), look, width)
+        yield message_line(table, message, fmt.ago(age), look, width)

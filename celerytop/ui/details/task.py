@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import lru_cache
 
 from celerytop import format as fmt
 from celerytop.columns import Look
@@ -11,7 +10,7 @@ from celerytop.columns.tasks import masked, ratio, runtime_text, state_tone, tas
 from celerytop.columns.workers import processes_of
 from celerytop.model.host import Host, Process
 from celerytop.model.queue import Message
-from celerytop.model.snapshot import Snapshot
+from celerytop.model.snapshot import Snapshot, message_of
 from celerytop.model.task import READY_STATES, Task
 from celerytop.ui.details.family import family
 from celerytop.ui.details.line import BLANK, Line, Span, Target, field, fold, line, pairs, ruler
@@ -25,7 +24,7 @@ _FAILED = ("FAILURE", "RETRY")
 def lines(snapshot: Snapshot, task_id: str, look: Look, width: int) -> list[Line]:
     """The whole page. A message that only waits on the broker is shown as far as its headers go."""
     task = snapshot.tasks.get(task_id)
-    message = waiting(snapshot, task_id)
+    message = message_of(snapshot, task_id)
     if task is None and message is None:
         return [
             BLANK,
@@ -53,7 +52,7 @@ def title(snapshot: Snapshot, task_id: str) -> list[Span]:
     """State, running time and how that compares, for the line above the page."""
     task = snapshot.tasks.get(task_id)
     if task is None:
-        return [("waits in its queue", "")] if waiting(snapshot, task_id) is not None else []
+        return [("waits in its queue", "")] if message_of(snapshot, task_id) is not None else []
     tone = "bad" if task.state == "FAILURE" else task_tone(task, snapshot)
     spans: list[Span] = [(task.state, tone or state_tone(task, snapshot))]
     if (text := runtime_text(task, snapshot)) != fmt.NONE:
@@ -63,21 +62,6 @@ def title(snapshot: Snapshot, task_id: str) -> list[Span]:
         usual = snapshot.types[task.name].runtime.p95
         spans.append((f"  {times_text(times)} p95 {fmt.duration(usual)}", tone if tone in ("bad", "warn") else "dim"))
     return spans
-
-
-@lru_cache(maxsize=1)
-def _messages(snapshot: Snapshot) -> dict[str, Message]:
-    found: dict[str, Message] = {}
-    for sample in snapshot.samples.values():
-        found |= {message.task_id: message for message in (*sample.newest, *sample.oldest) if message.task_id}
-    if snapshot.unacked is not None:
-        found |= {message.task_id: message for message in snapshot.unacked.messages if message.task_id}
-    return found
-
-
-def waiting(snapshot: Snapshot, task_id: str) -> Message | None:
-    """Its message, if one was looked at."""
-    return _messages(snapshot).get(task_id)
 
 
 # ------------------------------------------------------------------------------------------------------ facts

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from celerytop.model import action as act
 from celerytop.model.action import AnyAction
 from celerytop.model.snapshot import Snapshot
-from celerytop.ui.acting import Offer, ask, confirm, count_or_do
+from celerytop.ui.acting import Offer, ask, confirm, count_or_do, restore_or_force
 from celerytop.undo import paused_here
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ def offers(queue: str, snapshot: Snapshot, message: str | None = None) -> list[O
     return [
         *_resume(queue, snapshot),
         *_one(queue, message),
-        Offer("peek", "look at its messages, taking none", partial(_peek, queue)),
+        Offer("peek", "its messages, page by page; takes none", partial(_peek, queue)),
         Offer("pause", "all its workers take no more from it", partial(_pause, queue)),
         Offer("purge what matches", "by name, args, age; dumped first", partial(_purge, queue)),
         Offer("purge ALL", "every message; dumped first", partial(_plain, act.PurgeQueue(queue=queue))),
@@ -49,15 +49,21 @@ def _resume(queue: str, snapshot: Snapshot) -> Iterator[Offer]:
 
 def _one(queue: str, message: str | None) -> Iterator[Offer]:
     if message is not None:
+        from celerytop.ui.offers.tasks import resend, revoke_only
+
         action = act.PurgeQueue(queue=queue, task_ids=(message,))
         yield Offer("delete this message", f"{message[:8]}; dumped first", partial(_plain, action))
+        yield Offer("revoke this message", "it stays; who takes it throws it away", partial(revoke_only, message))
+        yield Offer("send it again", "once more, under a new id", partial(resend, message))
 
 
 def _peek(queue: str, top: CelerytopApp) -> None:
     from celerytop.ui.screens.queue_detail import QueueDetail
 
-    if not isinstance(top.screen, QueueDetail):
-        top.push_screen(QueueDetail(queue))
+    if isinstance(top.screen, QueueDetail):
+        top.screen.show_page()
+    else:
+        top.push_screen(QueueDetail(queue, begins=(0,)))
 
 
 def _pause(queue: str, top: CelerytopApp) -> None:
@@ -126,7 +132,7 @@ def restore(top: CelerytopApp) -> None:
     def make(values: Mapping[str, str]) -> AnyAction:
         return act.RestoreDump(path=values["path"].strip(), to=values["to"].strip() or None)
 
-    ask(top, "Restore a dump", fields, make)
+    ask(top, "Restore a dump", fields, make, then=restore_or_force)
 
 
 def _send(queue: str, top: CelerytopApp) -> None:

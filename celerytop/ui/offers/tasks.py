@@ -29,7 +29,7 @@ def offers(task_ids: Sequence[str], all_shown: Sequence[str] = (), filter: str =
         Offer("revoke descendants only", "what it has sent, not itself", partial(_climb, ids, "", family="only")),
     ]
     if len(ids) == 1:
-        found.append(Offer("send again", "its message once more, under a new id", partial(_resend, ids[0])))
+        found.append(Offer("send again", "its message once more, under a new id", partial(resend, ids[0])))
     others = [task_id for task_id in all_shown if task_id not in set(ids)]
     if others:
         which = f"that match {filter}" if filter else "of this list"
@@ -62,7 +62,13 @@ def _all(ids: tuple[str, ...], top: CelerytopApp) -> None:
     offer(top, f"{len(ids):,} tasks", offers(ids))
 
 
-def _resend(task_id: str, top: CelerytopApp) -> None:
+def revoke_only(task_id: str, top: CelerytopApp) -> None:
+    """The last question about a mere revoke of it."""
+    climb(top, (task_id,), None)
+
+
+def resend(task_id: str, top: CelerytopApp) -> None:
+    """Its original once more."""
     from celerytop.ui.screens.ask import Field, anything
 
     fields = [

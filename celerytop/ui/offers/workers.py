@@ -28,12 +28,16 @@ def offers(nodenames: Sequence[str], snapshot: Snapshot) -> list[Offer]:
         Offer("shrink the pool", "pool_shrink: fewer slots", partial(_shrink, names)),
         Offer("autoscale", "between two numbers of slots", partial(_autoscale, names)),
         Offer("rate limit", "of one task name: 10/m", partial(_rate, names)),
-        Offer("time limit", "of one task name, for those that start later", partial(_time, names)),
+        Offer("time limit", "of one task name; holds from the next reconnect", partial(_time, names)),
         Offer("enable task events", "as -E", partial(_plain, act.EnableEvents(workers=names))),
         Offer("disable task events", "monitors go blind", partial(_plain, act.DisableEvents(workers=names))),
-        Offer("restart the pool", "pool_restart: ends what runs", partial(_plain, act.PoolRestart(workers=names))),
+        Offer(
+            "restart the pool",
+            "pool_restart: new processes, after what runs",
+            partial(_plain, act.PoolRestart(workers=names)),
+        ),
         Offer("shut down", "warm: after what runs", partial(_plain, act.Shutdown(workers=names))),
-        *_kill(names, snapshot),
+        *kills(names, snapshot),
         Offer("revoke by a stamp", "whatever carries it, for ever", _stamp),
     ]
 
@@ -158,9 +162,13 @@ def _time(names: tuple[str, ...], top: CelerytopApp) -> None:
     ask(top, "Time limit", fields, make)
 
 
-def main_process(snapshot: Snapshot, nodename: str) -> Process | None:
-    """Its main process, when it is on this host and no other has its name."""
+def main_processes(snapshot: Snapshot, nodename: str) -> list[Process]:
+    """Its main process, when it is on this host; several, when several workers of this cluster use its name.
+
+    A worker of another cluster may have the same name here: as soon as this one has told its pids, only those count.
+    """
     worker = snapshot.workers.get(nodename)
+    pids = {worker.pid, *worker.pids} - {None} if worker is not None else set()
     found = [
         process
         for host in snapshot.hosts.values()
@@ -171,18 +179,22 @@ def main_process(snapshot: Snapshot, nodename: str) -> Process | None:
             or (worker is not None and process.pid == worker.pid and worker.host == host.name)
         )
     ]
-    return found[0] if len(found) == 1 else None
+    mine = [process for process in found if process.pid in pids]
+    return mine or (found if not pids and len(found) == 1 else [])
 
 
-def _kill(names: tuple[str, ...], snapshot: Snapshot) -> Iterator[Offer]:
+def kills(names: Sequence[str], snapshot: Snapshot) -> Iterator[Offer]:
+    """SIGKILL to the main process of one worker; of several that use one name, to each."""
     if len(names) != 1:
         return
-    process = main_process(snapshot, names[0])
-    if process is None:
+    found = main_processes(snapshot, names[0])
+    if not found:
         yield Offer("kill its process", "not seen on this host", _not_here)
-        return
-    action = act.KillWorker(worker=names[0], pid=process.pid, pid_started_at=process.created_at)
-    yield Offer("kill its process", f"SIGKILL to pid {process.pid}, for one that hangs", partial(_plain, action))
+    for process in found:
+        action = act.KillWorker(worker=names[0], pid=process.pid, pid_started_at=process.created_at)
+        what = "kill its process" if len(found) == 1 else f"kill process {process.pid}"
+        why = "for one that hangs" if len(found) == 1 else f"one of {len(found)} of this name"
+        yield Offer(what, f"SIGKILL to pid {process.pid}, {why}", partial(_plain, action))
 
 
 def _not_here(top: CelerytopApp) -> None:

@@ -10,7 +10,7 @@ from textual.binding import Binding, BindingType
 
 from celerytop.columns import Look
 from celerytop.columns.actions import report_tone, result, what
-from celerytop.model.action import AnyAction, KillTree, KillWorker, Revoke, command_of
+from celerytop.model.action import AnyAction, KillTree, MoveMessages, PurgeQueue, Revoke, command_of
 from celerytop.model.command import Attend
 from celerytop.model.outcome import ActionReport, Outcome
 from celerytop.model.snapshot import Snapshot
@@ -138,14 +138,14 @@ class ActionDetail(Walking):
         climb(self.top, ids, rung)
 
     def _kill_worker(self, outcome: Outcome) -> None:
-        from celerytop.ui.offers.workers import main_process
+        from celerytop.ui.offers.workers import kills
 
         nodename = outcome.worker or ""
-        process = main_process(self.top.newest, nodename)
-        if process is None:
-            self.top.say("its main process is not seen on this host: kill it where it runs", "warn")
-            return
-        confirm(self.top, KillWorker(worker=nodename, pid=process.pid, pid_started_at=process.created_at))
+        found = list(kills((nodename,), self.top.newest))
+        if len(found) == 1:
+            found[0].begin(self.top)
+        else:
+            offer(self.top, nodename, found)
 
     def action_again(self) -> None:
         """The same rung once more for those that are left, with 30 s to be watched."""
@@ -168,11 +168,15 @@ class ActionDetail(Walking):
         confirm(self.top, replace(action, wait=30.0))
 
     def action_offers(self) -> None:
-        """Restore what was removed; else what can be done to its tasks."""
+        """Do what was counted, restore what was removed; else what can be done to its tasks."""
+        from msgspec.structs import replace
+
         from celerytop.ui.offers import queues, tasks
 
         report = self.report
-        if report is not None and report.dump is not None:
+        if isinstance(self.action, PurgeQueue | MoveMessages) and self.action.dry_run:
+            confirm(self.top, replace(self.action, dry_run=False))
+        elif report is not None and report.dump is not None:
             queues.restore(self.top)
         elif isinstance(self.action, Revoke | KillTree) and self.action.targets:
             ids = [target.task_id for target in self.action.targets]

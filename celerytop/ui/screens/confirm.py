@@ -113,7 +113,9 @@ class Confirm(Asking[AnyAction]):
         return len(self._head(width)) + len(self._body(width)) + len(self._foot(width))
 
     def _head(self, width: int) -> list[Spans]:
-        return [[(f" {said.text}", said.tone)] for said in self.judgement.subjects]
+        subjects = self.judgement.subjects
+        most = 2 if len(subjects) == 1 else 1  # acks_late stands at its end
+        return [line for said in subjects for line in wrapped(said.text, width, said.tone, " ", most=most)]
 
     def _body(self, width: int) -> list[Spans]:
         out: list[Spans] = [[("What it does", "title")]]

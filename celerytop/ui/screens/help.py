@@ -18,6 +18,7 @@ from celerytop.ui.widgets.scroll import ruler
 _NAMES = {
     "slash": "/", "question_mark": "?", "colon": ":", "plus": "+", "minus": "-", "equals_sign": "=", "escape": "esc",
     "pagedown": "PgDn", "pageup": "PgUp", "home": "Home", "end": "End", "f1": "F1",
+    "left_square_bracket": "[", "right_square_bracket": "]",
 }  # fmt: skip
 
 

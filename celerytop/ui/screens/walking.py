@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 from textual import on
@@ -35,7 +35,7 @@ def screen_for(target: Target) -> Screen[None]:
     from celerytop.ui.screens.task_detail import TaskDetail
     from celerytop.ui.screens.worker_detail import WorkerDetail
 
-    kinds = {"queue": QueueDetail, "worker": WorkerDetail, "task": TaskDetail}
+    kinds: dict[str, Callable[[str], Screen[None]]] = {"queue": QueueDetail, "worker": WorkerDetail, "task": TaskDetail}
     return kinds[target.kind](target.id)
 
 

@@ -1,0 +1,80 @@
+"""Processes that a task has sent away are nobody's children, and live: then it is not said to be stopped."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from celerytop.model.action import KillTree
+from celerytop.model.outcome import NOT_STOPPED, STOPPED, UNKNOWN
+from celerytop.targets import target_of
+from tests.actions.stage import Stage, lives
+from tests.rig import RedisServer, wait_until
+from tests.rig.send import close_apps
+
+pytestmark = [pytest.mark.redis, pytest.mark.worker, pytest.mark.skipif(not Path("/proc").exists(), reason="/proc")]
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    with RedisServer() as server:
+        made = Stage(server.url(), Path(tmp_path_factory.mktemp("state")))
+        try:
+            yield made.employ(prefork=2)
+        finally:
+            made.close()
+            close_apps()
+
+
+@pytest.fixture(autouse=True)
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+
+
+def daemons(stage: Stage) -> set[int]:
+    """Same command line as the worker, and not below it."""
+    main = psutil.Process(stage.workers["prefork"].pid)
+    below = {main.pid, *(child.pid for child in main.children(recursive=True))}
+    return {one.pid for one in psutil.process_iter() if one.pid not in below and lives(one.pid) and _same(one, main)}
+
+
+def _same(one: psutil.Process, main: psutil.Process) -> bool:
+    try:
+        return one.cmdline() == main.cmdline()
+    except psutil.Error:
+        return False
+
+
+def daemonic(stage: Stage) -> tuple[str, int]:
+    """A task that has sent a process away; its id and that process."""
+    task_id, _ = stage.start("prefork", "rig.daemon", 60)
+    (stray,) = wait_until(lambda: daemons(stage), 10, "it is away")
+    return task_id, stray
+
+
+def test_what_it_has_sent_away_is_told(stage: Stage) -> None:
+    task_id, stray = daemonic(stage)
+    try:
+        verdict = stage.revoke(task_id, "SIGTERM")
+        assert verdict.outcome == NOT_STOPPED and str(stray) in verdict.sentence and verdict.next is None
+        assert lives(stray)
+    finally:
+        os.kill(stray, signal.SIGKILL)
+
+
+def test_beside_another_task_it_is_not_known_whose_it_is(stage: Stage) -> None:
+    other, pid = stage.start("prefork", "rig.sleep", 60)
+    task_id, stray = daemonic(stage)
+    try:
+        target = target_of(stage.see(), task_id)
+        verdict = stage.perform(KillTree(targets=(target,))).outcomes[0]
+        assert verdict.outcome == UNKNOWN and str(stray) in verdict.sentence
+        assert lives(stray) and lives(pid)
+    finally:
+        os.kill(stray, signal.SIGKILL)
+    assert stage.revoke(other, "SIGTERM").outcome == STOPPED
