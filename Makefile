@@ -44,8 +44,8 @@ test: .venv/.dev servers
 
 check: lint test
 
-# Each starts its own servers, prints a table and runs alone; together a quarter of an hour, and the README's table is theirs.
-BENCHMARKS := ingest paced memory picture screen start asking cost
+# Each starts its own servers, prints a table and runs alone; together half an hour, and the README's table is theirs.
+BENCHMARKS := ingest paced memory picture screen start asking stop cost
 
 bench: $(BENCHMARKS:%=bench-%)
 	$(BIN)/python -m benchmarks.table

@@ -16,7 +16,7 @@ from benchmarks.asking import player
 from benchmarks.table import Row, report
 from tests.rig import RabbitServer, RedisServer, Terminal, Worker
 
-WATCHED = 12.0
+WATCHED = 10.0
 """Seconds with and without, in turns."""
 USUAL = (5, 20)
 """The size that is promised for: three turns, so that chance is evened out; the others have one."""

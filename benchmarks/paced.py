@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections import deque
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import BinaryIO, NamedTuple
 
 import psutil
@@ -106,7 +107,8 @@ def _publish(
             time.sleep(min(TICK, due - now))
             _look(progress, waiting, lags)
         publisher.sendall(chunk.data)
-        publisher.recv_into(answers)  # what Redis answers to each PUBLISH, which nobody asked for
+        with suppress(BlockingIOError):  # what Redis has answered to each PUBLISH, which nobody asked for
+            publisher.recv_into(answers, 0, socket.MSG_DONTWAIT)
         late = max(late, now - due)
         published += chunk.events
         waiting.append((published, due))

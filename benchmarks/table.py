@@ -19,7 +19,7 @@ from tests.rig.redis import redis_binary
 RESULTS = Path(__file__).parent / "results.json"
 README = Path(__file__).parents[1] / "README.md"
 BEGIN, END = "<!-- measured by `make bench` -->", "<!-- end of what was measured -->"
-SCRIPTS = ("ingest", "paced", "memory", "picture", "screen", "start", "asking", "cost")
+SCRIPTS = ("ingest", "paced", "memory", "picture", "screen", "start", "asking", "stop", "cost")
 _PACKAGES = ("celery", "kombu", "flower", "redis", "hiredis", "pika", "msgspec", "textual")
 
 
