@@ -125,7 +125,7 @@ class Audit:
                     raise OSError(None, "only a part of the line could be written")
                 os.fsync(file)
                 if fresh:
-                    _sync_folder(path.parent)
+                    sync_folder(path.parent)
                 return count + 1
         except OSError as error:
             why = error.strerror or type(error).__name__
@@ -180,7 +180,7 @@ def _lines(file: int) -> tuple[int, bool]:
     return count + (not whole), whole
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """So that the file's name is on disk too."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:

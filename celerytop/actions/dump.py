@@ -21,7 +21,7 @@ from typing import Self
 
 import msgspec
 
-from celerytop.actions.audit import state_dir
+from celerytop.actions.audit import state_dir, sync_folder
 from celerytop.errors import CelerytopError
 from celerytop.model.text import clean
 
@@ -140,7 +140,7 @@ class Dump:
                 made.head = head
                 made._append(msgspec.json.encode(head))
                 made.sync()
-                _sync_folder(path.parent)
+                sync_folder(path.parent)
             except BaseException:
                 made.close()
                 raise
@@ -303,14 +303,6 @@ def _decoded(line: bytes) -> Head | Kept | Fate | Restored | None:
         return _line.decode(line)
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return None
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @contextlib.contextmanager

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,25 +17,12 @@ from celerytop.model.outcome import FLAGGED_ONLY, NOT_STOPPED, REFUSED, STOPPED,
 from celerytop.targets import target_of
 from tests.actions.stage import Stage, lives, tree_of
 from tests.rig import RedisServer, wait_until
-from tests.rig.send import close_apps
 
 pytestmark = [pytest.mark.redis, pytest.mark.worker]
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[RedisServer]:
-    with RedisServer() as started:
-        yield started
-        close_apps()
-
-
-@pytest.fixture(scope="module")
-def stage(server: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    made = Stage(server.url(), Path(tmp_path_factory.mktemp("state")))
-    try:
-        yield made.employ(prefork=1)
-    finally:
-        made.close()
+STAFF = {"prefork": 1}
+"""Slots of the stage's workers, by pool."""
 
 
 @pytest.fixture(autouse=True)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
-from pathlib import Path
 
 import psutil
 import pytest
@@ -16,25 +14,12 @@ from celerytop.model.outcome import CANNOT, NOT_STOPPED, REFUSED, STOPPED, WILL_
 from celerytop.targets import target_of
 from tests.actions.stage import Stage, Wire, lives, tree_of
 from tests.rig import RedisServer, wait_until
-from tests.rig.send import close_apps
 
 pytestmark = [pytest.mark.redis, pytest.mark.worker]
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[RedisServer]:
-    with RedisServer() as started:
-        yield started
-        close_apps()
-
-
-@pytest.fixture(scope="module")
-def stage(server: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    made = Stage(server.url(), Path(tmp_path_factory.mktemp("state")))
-    try:
-        yield made.employ(prefork=3, threads=2, gevent=3, eventlet=3, solo=1)
-    finally:
-        made.close()
+STAFF = {"prefork": 3, "threads": 2, "gevent": 3, "eventlet": 3, "solo": 1}
+"""Slots of the stage's workers, by pool."""
 
 
 def unacked(server: RedisServer) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,25 +13,13 @@ from celerytop.model.outcome import FLAGGED_ONLY, REFUSED, STOPPED
 from celerytop.targets import target_of
 from tests.actions.stage import Stage, Wire, lives
 from tests.rig import RedisServer, Worker, wait_until
-from tests.rig.send import close_apps, rig_app
+from tests.rig.send import rig_app
 
 pytestmark = [pytest.mark.redis, pytest.mark.worker]
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[RedisServer]:
-    with RedisServer() as started:
-        yield started
-        close_apps()
-
-
-@pytest.fixture(scope="module")
-def stage(server: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    made = Stage(server.url(), Path(tmp_path_factory.mktemp("state")))
-    try:
-        yield made.employ(prefork=2)
-    finally:
-        made.close()
+STAFF = {"prefork": 2}
+"""Slots of the stage's workers, by pool."""
 
 
 def filled(stage: Stage, seconds: float) -> list[str]:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import psutil
 import pytest
 from msgspec.structs import replace
@@ -17,25 +14,12 @@ from celerytop.targets import target_of
 from tests.actions.stage import Stage, tree_of
 from tests.actions.stage import lives as alive
 from tests.rig import RedisServer, wait_until
-from tests.rig.send import close_apps
 
 pytestmark = [pytest.mark.redis, pytest.mark.worker]
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[RedisServer]:
-    with RedisServer() as started:
-        yield started
-        close_apps()
-
-
-@pytest.fixture(scope="module")
-def stage(server: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    made = Stage(server.url(), Path(tmp_path_factory.mktemp("state")))
-    try:
-        yield made.employ(prefork=2)
-    finally:
-        made.close()
+STAFF = {"prefork": 2}
+"""Slots of the stage's workers, by pool."""
 
 
 @pytest.fixture

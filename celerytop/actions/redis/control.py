@@ -10,7 +10,6 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
-import msgspec
 import redis
 
 from celerytop.actions.command import Question
@@ -19,6 +18,7 @@ from celerytop.errors import CelerytopError, DeniedError
 from celerytop.model.address import BrokerSettings
 from celerytop.sources.redis.channels import channels
 from celerytop.sources.redis.connection import connect, db_of, translated
+from celerytop.sources.redis.control import command_envelope
 from celerytop.sources.redis.failure import user_of
 from celerytop.sources.wire_reply import decode_envelope
 
@@ -98,7 +98,7 @@ class RedisAsker:
 
     def _publish(self, question: Question, reply_queue: str | None) -> int:
         """How many were listening, over both forms of the channel's name."""
-        content = self._envelope(question.body(reply_queue))
+        content = command_envelope(self._exchange, question.body(reply_queue))
         pipeline = self._client.pipeline(transaction=False)
         for channel in self._channels:
             pipeline.publish(channel, content)
@@ -128,21 +128,3 @@ class RedisAsker:
     def _denied(self, command: str, what: str) -> str:
         who = user_of(self._settings.address)
         return f"user {who} may not {command}: workers cannot be told anything. Needs: +{command} {what}"
-
-    def _envelope(self, body: bytes) -> bytes:
-        """The command as kombu's virtual transport would PUBLISH it; ``body`` becomes base64."""
-        return msgspec.json.encode(
-            {
-                "body": body,
-                "content-encoding": "utf-8",
-                "content-type": "application/json",
-                "headers": {"clock": 0, "expires": 0},
-                "properties": {
-                    "delivery_mode": 1,
-                    "delivery_info": {"exchange": self._exchange, "routing_key": ""},
-                    "priority": 0,
-                    "body_encoding": "base64",
-                    "delivery_tag": str(uuid.uuid4()),
-                },
-            }
-        )

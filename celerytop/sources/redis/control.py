@@ -18,7 +18,7 @@ import redis
 from celerytop.errors import DeniedError
 from celerytop.model.address import BrokerSettings
 from celerytop.model.observation import WorkersAnswered
-from celerytop.sources.asking import Asking, Request, Round
+from celerytop.sources.asking import Asking, Round
 from celerytop.sources.base import Interest
 from celerytop.sources.redis.channels import channels
 from celerytop.sources.redis.connection import HasClient, db_of, translate, translated
@@ -99,7 +99,7 @@ class RedisControl:
         pipeline = client.pipeline(transaction=False)
         for request in round_.requests:
             for channel in self._channels:
-                pipeline.publish(channel, self._envelope(request))
+                pipeline.publish(channel, command_envelope(self._exchange, request.body(self._queue)))
         begun = time.monotonic()
         answers = pipeline.execute(raise_on_error=False)
         self.took = time.monotonic() - begun
@@ -147,20 +147,21 @@ class RedisControl:
         who = user_of(self._settings.address)
         return f"user {who} may not {command}: workers cannot be asked. Needs: +{command} {what}"
 
-    def _envelope(self, request: Request) -> bytes:
-        """The request as kombu's virtual transport would PUBLISH it; ``body`` becomes base64."""
-        return msgspec.json.encode(
-            {
-                "body": request.body(self._queue),
-                "content-encoding": "utf-8",
-                "content-type": "application/json",
-                "headers": {"clock": 0, "expires": 0},
-                "properties": {
-                    "delivery_mode": 1,
-                    "delivery_info": {"exchange": self._exchange, "routing_key": ""},
-                    "priority": 0,
-                    "body_encoding": "base64",
-                    "delivery_tag": str(uuid.uuid4()),
-                },
-            }
-        )
+
+def command_envelope(exchange: str, body: bytes) -> bytes:
+    """A command to workers as kombu's virtual transport would PUBLISH it; ``body`` becomes base64."""
+    return msgspec.json.encode(
+        {
+            "body": body,
+            "content-encoding": "utf-8",
+            "content-type": "application/json",
+            "headers": {"clock": 0, "expires": 0},
+            "properties": {
+                "delivery_mode": 1,
+                "delivery_info": {"exchange": exchange, "routing_key": ""},
+                "priority": 0,
+                "body_encoding": "base64",
+                "delivery_tag": str(uuid.uuid4()),
+            },
+        }
+    )
