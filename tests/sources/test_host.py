@@ -89,10 +89,15 @@ def test_a_busy_child_shows_its_cpu_and_nested_processes_are_descendants(prefork
     assert busy[0].role == "child"
     result.get(10)
     nested = send(prefork.broker_url, "rig.subprocess", (3.0,))
-    found = wait_until(lambda: of_role(look(probe), "descendant"), 5, "descendant")
-    assert (found[0].command, found[0].main_pid) == ("sleep 3.0", prefork.pid)
+
+    def slept() -> list[Process]:
+        """A fork carries its parent's command line until it has called exec."""
+        return [one for one in of_role(look(probe), "descendant") if one.command == "sleep 3.0"]
+
+    (sleeper,) = wait_until(slept, 5, "descendant")
+    assert sleeper.main_pid == prefork.pid
     pids = [process.pid for process in look(probe).processes]
-    assert found[0].ppid in pids and pids.index(found[0].pid) == pids.index(found[0].ppid) + 1
+    assert sleeper.ppid in pids and pids.index(sleeper.pid) == pids.index(sleeper.ppid) + 1
     nested.get(10)
     wait_until(lambda: not of_role(look(probe), "descendant"), 5, "descendant gone")
 
@@ -165,10 +170,16 @@ def test_titles_of_setproctitle(tmp_path: Path) -> None:
         process.stdin.close()
         assert process.stdout.readline() == b"up\n"
         probe = HostProbe(only_pids=[process.pid, *(one.pid for one in psutil.Process(process.pid).children())])
-        host = look(probe)
+
+        def titled() -> Host | None:
+            """In the moment after exec a process still has no words, or those of the one it was forked from."""
+            seen = look(probe)
+            return seen if "sleep 600" in [one.command for one in of_role(seen, "descendant")] else None
+
+        host = wait_until(titled, 5, "sleep 600")
+        assert isinstance(host, Host)
         assert [(one.role, one.nodename) for one in of_role(host, "main")] == [("main", "st@h")]
         assert "[celeryd: st@h:ForkPoolWorker-1]" in [child.command for child in of_role(host, "child")]
-        assert "sleep 600" in [one.command for one in of_role(host, "descendant")]
         assert "hunter2" not in repr(host)
     finally:
         os.killpg(process.pid, signal.SIGKILL)
