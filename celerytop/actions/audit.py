@@ -25,7 +25,7 @@ from celerytop.errors import CelerytopError
 from celerytop.model.action import AnyAction, command_of
 from celerytop.model.outcome import ActionReport
 from celerytop.model.secret import mask_args
-from celerytop.model.text import clean
+from celerytop.model.text import clean, some
 
 NAME = "audit.jsonl"
 LOCK_PATIENCE = 1.0
@@ -86,7 +86,7 @@ class Audit:
             "ids": ids,
             "action": _masked(msgspec.to_builtins(action)),
         }
-        _to_syslog(f"{line['user']} on {self._cluster}: {command} {_brief(ids)}")
+        _to_syslog(f"{line['user']} on {self._cluster}: {command} {some(ids, SYSLOG_IDS, ' ')}")
         return self._append(line)
 
     def after(self, report: ActionReport) -> None:
@@ -108,9 +108,8 @@ class Audit:
             "dump": report.dump,
             "new_id": report.new_id,
         }
-        words = ", ".join(f"{_subject(one)} {one['outcome']}" for one in outcomes[:SYSLOG_IDS])
-        more = f" and {len(outcomes) - SYSLOG_IDS} more" if len(outcomes) > SYSLOG_IDS else ""
-        _to_syslog(f"{command_of(report.action)} on {self._cluster}: {words}{more}")
+        words = some([f"{_subject(one)} {one['outcome']}" for one in outcomes], SYSLOG_IDS)
+        _to_syslog(f"{command_of(report.action)} on {self._cluster}: {words}")
         self._append(line)
 
     def _append(self, line: Mapping[str, Any]) -> int:
@@ -205,11 +204,6 @@ def _masked(found: Any, key: str = "") -> Any:
     if isinstance(found, list | tuple):
         return [_masked(value, key) for value in found]
     return mask_args(found) if isinstance(found, str) and key in _FREE else found
-
-
-def _brief(ids: list[str]) -> str:
-    more = f" and {len(ids) - SYSLOG_IDS} more" if len(ids) > SYSLOG_IDS else ""
-    return " ".join(ids[:SYSLOG_IDS]) + more
 
 
 def _subject(outcome: Mapping[str, Any]) -> str:

@@ -12,6 +12,7 @@ from celerytop.actions.telling import Telling, Verdict
 from celerytop.model.action import AddConsumer, CancelConsumer
 from celerytop.model.outcome import DONE
 from celerytop.model.snapshot import Snapshot
+from celerytop.model.text import some
 from celerytop.model.worker import GONE, ConsumedQueue
 from celerytop.undo import TOOK
 
@@ -107,5 +108,4 @@ def _list(names: Any) -> str:
     ('a, b', 'no queue', 'a, b, c and 2 more')
     """
     known = sorted(names)
-    rest = f" and {len(known) - 3} more" if len(known) > 3 else ""
-    return (", ".join(known[:3]) + rest) or "no queue"
+    return some(known, 3) or "no queue"

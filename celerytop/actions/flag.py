@@ -11,6 +11,7 @@ from celerytop.actions.look import PATIENCE, RESERVED, Post, chunks, holders, lo
 from celerytop.actions.waiting import find_out
 from celerytop.model.outcome import CANNOT, FLAGGED_ONLY, NOT_STOPPED, REFUSED, UNKNOWN, WILL_APPLY_LATER
 from celerytop.model.snapshot import Snapshot
+from celerytop.model.text import some
 from celerytop.model.worker import BUSY_SOLO, FROZEN, GONE
 
 HAND_OVER = frozenset({"threads", "gevent", "eventlet"})
@@ -126,13 +127,13 @@ def _nobody_answers(case: Case, workers: tuple[str, ...]) -> None:
 
 
 def _settle_flagged(case: Case, workers: tuple[str, ...], those: Sequence[str], now: Snapshot) -> None:
-    names = _some(those)
+    names = some(those, 5)
     case.see("inspect", f"held as revoked by {names}", 3)
     missing = [nodename for nodename in workers if nodename not in those]
     if missing and case.worker not in those:
         may = "may still start it" if case.waits else "may run it"
         told = "take the revoke when they come back" if len(missing) > 1 else "takes the revoke when it comes back"
-        sentence = f"{names} will not start it. {_some(missing)} did not confirm that and {may}: busy (solo) or hung,"
+        sentence = f"{names} will not start it. {some(missing, 5)} did not confirm that and {may}: busy (solo) or hung,"
         case.settle(WILL_APPLY_LATER, f"{sentence} {told}.")
         return
     if not (case.waits or case.taken) and case.revoked_before:
@@ -142,7 +143,7 @@ def _settle_flagged(case: Case, workers: tuple[str, ...], those: Sequence[str], 
             f"on; only the celerytop that told it, on the worker's host, knows which. {names} will not start it.",
         )
         return
-    gap = f" {_some(missing)} did not confirm it." if missing else ""
+    gap = f" {some(missing, 5)} did not confirm it." if missing else ""
     settings = [now.workers[name].settings or {} for name in those if name in now.workers]
     kept = bool(settings) and all(one.get("worker_state_db") not in (None, "", "None") for one in settings)
     lost = "They keep it in their state file." if kept else "Lost when they restart, unless they have --statedb."
@@ -157,7 +158,3 @@ def _nowhere(case: Case) -> str:
         "it has ended, or there is no such id" if case.no_message else "it waits in a queue, has ended, or never was"
     )
     return f"No worker runs or holds it{message} ({ended})"
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

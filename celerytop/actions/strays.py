@@ -12,6 +12,7 @@ import msgspec
 import psutil
 
 from celerytop.actions.processes import SLACK, Proc, Seen, look_at
+from celerytop.model.text import some
 from celerytop.sources import procfs
 
 _MARKS = (b"celery_dummy_proxy=set_by_celeryd", b"FORKED_BY_MULTIPROCESSING=1")
@@ -42,7 +43,7 @@ def origin_of(main: Proc, child: Proc, began_at: float | None, *, alone: bool) -
 
 def told(origin: Origin, away: list[Proc], worker: str | None) -> str:
     """What is left, in a sentence."""
-    shown = ", ".join(str(proc.pid) for proc in away[:5]) + (f" and {len(away) - 5} more" if len(away) > 5 else "")
+    shown = some([proc.pid for proc in away], 5)
     whose = "They are its own" if origin.alone else "Whether they are its own or of a task beside it cannot be seen"
     return (
         f"but processes that came from {worker} while it ran, daemons by now, run on ({shown}). {whose}: end them by "

@@ -30,6 +30,7 @@ from celerytop.model.action import KillTree, KillWorker, Target
 from celerytop.model.outcome import CANNOT, NOT_STOPPED, REFUSED, STOPPED, UNKNOWN
 from celerytop.model.snapshot import Snapshot
 from celerytop.model.task import Task
+from celerytop.model.text import some
 
 AGAIN = 0.02
 """Seconds between two looks at who is left."""
@@ -268,5 +269,5 @@ def _comes_back(deed: Deed) -> str:
 
 
 def _named(pids: list[int]) -> str:
-    shown = ", ".join(map(str, pids[:8])) + (f" and {len(pids) - 8} more" if len(pids) > 8 else "")
+    shown = some(pids, 8)
     return f"process {shown}" if len(pids) == 1 else f"processes {shown or '(none left)'}"

@@ -20,6 +20,7 @@ from celerytop.actions.trees import TREES
 from celerytop.errors import BrokerError
 from celerytop.model.outcome import NOT_STOPPED, STOPPED, UNKNOWN
 from celerytop.model.snapshot import Snapshot
+from celerytop.model.text import some
 
 HOST_EVERY = 0.012
 """Seconds between two looks at a process: a healthy child is gone 16 ms after SIGTERM."""
@@ -104,12 +105,11 @@ def left_behind(case: Case) -> None:
     """Its process is gone, what it had started is not."""
     assert case.family is not None
     pids = [proc.pid for proc in case.family.offspring()]
-    shown = ", ".join(map(str, pids[:5])) + (f" and {len(pids) - 5} more" if len(pids) > 5 else "")
-    case.see("host", f"what it had started lives on: {shown}", 1)
+    case.see("host", f"what it had started lives on: {some(pids, 5)}", 1)
     TREES.keep(case.task_id, case.family, case.worker)
     case.settle(
         NOT_STOPPED,
-        f"Its process is gone, but {len(pids)} of the processes it had started run on ({shown}).",
+        f"Its process is gone, but {len(pids)} of the processes it had started run on ({some(pids, 5)}).",
         next="tree",
     )
 

@@ -11,6 +11,7 @@ from celerytop.cluster.workers import Workers
 from celerytop.model.observation import DOWN, UP
 from celerytop.model.queue import Unacked
 from celerytop.model.snapshot import ClusterInfo
+from celerytop.model.text import some
 
 NAMED = 3
 """Names listed before the rest is counted."""
@@ -34,7 +35,7 @@ def notes(
     silent = pictures.in_order(pictures.silent)
     if silent:
         sends = "sends" if len(silent) == 1 else "send"
-        yield f"{_names(silent)} {sends} no task events: started without -E"
+        yield f"{some(silent, NAMED)} {sends} no task events: started without -E"
     yield from _control(info, sources, pictures.in_order(pictures.mute), workers.strangers)
     management = sources.status("management")
     if management is not None and management.state == DOWN and sources.up("queues"):
@@ -82,14 +83,4 @@ def _control(info: ClusterInfo, sources: Sources, mute: list[str], strangers: in
             )
         if mute:
             never = "never answers" if len(mute) == 1 else "never answer"
-            yield f"{_names(mute)} {never} control commands: started without remote control, or refuses JSON"
-
-
-def _names(names: list[str]) -> str:
-    """The first three names, and how many more.
-
-    >>> _names(["a"]), _names(["a", "b", "c", "d"])
-    ('a', 'a, b, c and 1 more')
-    """
-    shown = ", ".join(names[:NAMED])
-    return f"{shown} and {len(names) - NAMED:,} more" if len(names) > NAMED else shown
+            yield f"{some(mute, NAMED)} {never} control commands: started without remote control, or refuses JSON"

@@ -10,6 +10,7 @@ import msgspec
 from celerytop.format import ago
 from celerytop.model import worker as states
 from celerytop.model.snapshot import Snapshot
+from celerytop.model.text import some
 
 MANY = 10
 """More tasks than this, and the cluster's name has to be typed."""
@@ -74,7 +75,7 @@ def names(words: Iterable[str], most: int = 3) -> str:
     if not known:
         return "nobody"
     if len(known) > most:
-        return f"{', '.join(known[:most])} and {len(known) - most} more"
+        return some(known, most)
     return " and ".join([", ".join(known[:-1]), known[-1]] if len(known) > 2 else known)
 
 

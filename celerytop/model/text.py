@@ -8,6 +8,7 @@ model may be printed as it is.
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Sequence
 
 LIMIT = 4096
 """Longest text kept, in characters; a cut text ends in ``…``."""
@@ -39,6 +40,16 @@ def clean_lines(text: str, limit: int = 4 * LIMIT) -> str:
     'a\n  b\\x1b'
     """
     return "\n".join(clean(line) for line in text[:limit].split("\n"))
+
+
+def some(words: Sequence[object], most: int, between: str = ", ") -> str:
+    """The first ``most`` words, and how many more there are.
+
+    >>> some(["a", "b"], 2), some([1, 2, 3], 2), some([], 2)
+    ('a, b', '1, 2 and 1 more', '')
+    """
+    shown = between.join(map(str, words[:most]))
+    return f"{shown} and {len(words) - most:,} more" if len(words) > most else shown
 
 
 def _escape(text: str) -> str:
