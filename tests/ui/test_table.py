@@ -80,6 +80,19 @@ def test_finished_task_says_when_it_finished() -> None:
     drive(snapshots.healthy(), deed)
 
 
+def test_a_filter_takes_a_vanished_row_away() -> None:
+    async def deed(driver: Driver) -> None:
+        await driver.press("down")
+        queues = {name: queue for name, queue in snapshots.queues().items() if name != "reports"}
+        await driver.publish(later(3, queues=queues))
+        assert driver.here == "reports"
+        await driver.press("slash", *"emails", "enter")
+        assert driver.here == "emails"
+        assert not any("reports" in line for line in driver.lines if line.startswith(">"))
+
+    drive(snapshots.healthy(), deed)
+
+
 def test_moving_away_from_a_vanished_row_counts_lines_as_seen() -> None:
     async def deed(driver: Driver) -> None:
         await driver.press("down", "down")

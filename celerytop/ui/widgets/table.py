@@ -97,6 +97,8 @@ class Table(Painted, can_focus=True):
         ``chosen``: somebody has asked for other rows, so one that is missing has not vanished.
         """
         last = self.current
+        if chosen:
+            self.ghost = None
         self.rows, self.snapshot = rows, snapshot
         self._place(None if chosen or self.cursor_id is None else last, now)
         self._scroll()
