@@ -57,7 +57,7 @@ bench-%: .venv/.bench servers
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,bench]'
 	@touch $@ .venv/.dev .venv/.demo
 
-# The README's pictures, from the real program on the demo's real cluster: two minutes.
+# The README's pictures, from the real program on the demo's real cluster: three minutes.
 screenshots: .venv/.dev
 	$(BIN)/python screenshots/make.py
 
