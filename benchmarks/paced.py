@@ -1,4 +1,5 @@
-"""A steady stream of 100,000 events a second on Redis: what is lost, and how far behind the pictures' state is.
+"""A steady stream of 100,000 events a second on Redis: what is lost, and how far behind the pictures' state is. And a
+flood: what is dropped of more than can be folded, and is the reader cut off?
 
 The schedule is absolute: each 64 KB are published when their time has come, however late those before were. Behind is
 an event from that moment until it is folded. The stream is made before and lies in a file: making it takes as long as
@@ -22,6 +23,7 @@ from typing import BinaryIO, NamedTuple
 
 import psutil
 
+from benchmarks.flood import PUBLISHERS, Flooded, flood
 from benchmarks.publish import Chunk, Progress, for_redis, redis_socket
 from benchmarks.stream import messages
 from benchmarks.table import Row, report, share
@@ -35,6 +37,7 @@ TICK = 0.0005
 PATIENCE = 20.0
 EVENTS_OF_A_TASK = 3.37
 _AT_ONCE = 5_000
+FLOOD = 400_000
 
 
 class Steady(NamedTuple):
@@ -130,12 +133,25 @@ def _look(progress: Progress, waiting: deque[tuple[int, float]], lags: list[floa
         lags.append(now - waiting.popleft()[1])
 
 
+def flooded(found: Flooded) -> Row:
+    """A flood as a line."""
+    dropped = found.dropped.total()
+    kinds = ", ".join(f"{kind} {number / dropped:.0%}" for kind, number in found.dropped.most_common(4))
+    return Row(
+        f"{found.published / found.seconds:,.0f} events/s, a flood by {PUBLISHERS} publishers, {found.seconds:.0f} s",
+        f"{found.folded / found.seconds:,.0f} folded, {dropped / found.seconds:,.0f} dropped a second ({kinds}); "
+        f"cut off {found.cut_off} times; Redis held {found.buffer / 2**20:.1f} of 32 MB; "
+        f"{(found.folded + dropped) / found.published:.1%} accounted for",
+    )
+
+
 def main() -> None:
     """Measure, tell and keep it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rate", type=float, default=RATE)
     parser.add_argument("--seconds", type=float, default=SECONDS)
     parser.add_argument("--batch", type=int, default=BATCH)
+    parser.add_argument("--no-flood", action="store_true", help="the steady stream alone")
     given = parser.parse_args()
     found = paced(Spool(int(given.rate * given.seconds / EVENTS_OF_A_TASK), given.batch), given.rate)
     lag = ", ".join(f"p{100 * part:.0f} {1000 * share(found.lags, part):.0f}" for part in (0.5, 0.95, 0.99))
@@ -146,6 +162,8 @@ def main() -> None:
         ),
         Row("the publisher's own delay, at most", f"{1000 * found.late:.0f} ms", shown=False),
     ]
+    if not given.no_flood:
+        rows += [flooded(flood(rate=FLOOD)), flooded(flood())]
     usual = (given.rate, given.seconds, given.batch) == (RATE, SECONDS, BATCH)
     report("paced" if usual else "trial", "a steady stream", rows)
 

@@ -2,6 +2,9 @@
 
 Every worker beats every two seconds, as Celery's do, and a picture is taken twice a second: so a quarter of the workers
 has changed, and thirty tasks came and went, whatever else is held.
+
+Then the worst: 2,000 workers all of which have run tasks since the last picture, and a full store that forgets as many
+tasks as come. Such a picture is made in steps, and others fold in between: no event waits longer than for one of them.
 """
 
 from __future__ import annotations
@@ -18,6 +21,8 @@ from celerytop.model.queue import Queue
 
 SIZES = {"tasks": (100, 10_000, 100_000), "workers": (10, 1000, 10_000), "queues": (10, 1000, 5000)}
 PICTURES = 40
+BUSY, EACH = 2000, 8
+"""Busy workers, and tasks that each has run between two pictures."""
 SETTLED = 8
 """Pictures before it counts: the first are of all there is."""
 
@@ -77,6 +82,38 @@ def picture(what: str, number: int) -> tuple[float, float]:
     return middle(took[SETTLED:]), max(took[SETTLED:])
 
 
+def busy() -> tuple[float, float, float]:
+    """(median of a picture, median and longest of its steps) in milliseconds of CPU."""
+    now = 1_700_000_000.0
+    cluster = fresh(now)
+    _beat(cluster, BUSY, now)
+    gc.collect()
+    gc.freeze()
+    whole, steps = [], []
+    for turn in range(PICTURES):
+        at = now + 4.0 + turn / 2
+        _live(cluster, BUSY, turn, at)
+        for one in range(BUSY):
+            worker, events = _worker(one, BUSY), list[Event]()
+            for number in range(EACH):
+                uuid = f"{turn}-{one}-{number:030}"
+                events += [TaskReceived(uuid, at, worker, "app.add"), TaskStarted(uuid, at, worker)]
+                events.append(TaskSucceeded(uuid, at, worker, "1", 0.1))
+            cluster.apply(EventsReceived(at, events))
+        took, making = [], cluster.making(at)
+        while True:
+            begun = time.process_time()
+            ended = next(making, cluster) is cluster
+            took.append(1000 * (time.process_time() - begun))
+            if ended:
+                break
+        if turn >= SETTLED:
+            whole.append(sum(took))
+            steps += took
+    gc.unfreeze()
+    return middle(whole), middle(steps), max(steps)
+
+
 def main() -> None:
     """Measure, print, keep."""
     rows = []
@@ -87,6 +124,9 @@ def main() -> None:
         took = " / ".join(f"{median:.1f}" for median, _ in found)
         longest = f"longest {found[-1][1]:.1f} ms"
         rows.append(Row(f"a picture with {sizes} {what}", f"{took} ms", longest, f"{slope:.2f} us for each"))
+    whole, step, most = busy()
+    what = f"a picture with {BUSY:,} workers and {BUSY * EACH:,} tasks changed"
+    rows.append(Row(what, f"{whole:.1f} ms", f"in steps of {step:.2f} ms, longest {most:.1f} ms"))
     report("picture", "pictures", rows)
 
 

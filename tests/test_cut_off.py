@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterator
 
 import pytest
+import redis
 
 from celerytop.cluster import Cluster
-from celerytop.model.observation import UP
+from celerytop.columns import losses
+from celerytop.model.observation import UP, EventsReceived
 from celerytop.model.snapshot import ClusterInfo
 from celerytop.monitor import Monitor
 from celerytop.sources.later import LaterSource
@@ -18,7 +21,8 @@ from tests.sources.redis.site import envelope, settings_of
 
 pytestmark = pytest.mark.redis
 
-HELD = 2.0
+SENT = 60 << 20
+"""Bytes: twice what Redis lets wait for one subscriber."""
 EVENT = b'{"type":"task-succeeded","uuid":"%d","hostname":"w@h","timestamp":%f,"pad":"%s"}'
 PAD = b"x" * 2000
 AT_ONCE = 1000
@@ -29,7 +33,7 @@ def monitor(redis_server: RedisServer) -> Iterator[Monitor]:
     cluster = Cluster(ClusterInfo("test", redis_server.url(), "redis"), ("events",), time.time())
     watching = Monitor(cluster, [LaterSource("events", lambda: RedisEvents(settings_of(redis_server)))], [])
     watching.start()
-    wait_until(watching.looked, 10, "it listens")
+    wait_until(watching.looked, 30, "it listens")
     yield watching
     watching.stop()
 
@@ -39,12 +43,17 @@ def subscriber(server: RedisServer) -> str:
     return str(one)
 
 
+def waiting(client: redis.Redis) -> int:
+    """Bytes that Redis keeps for subscribers."""
+    return sum(int(one["omem"]) for one in client.client_list() if one["psub"] == "1")
+
+
 def test_a_stream_is_read_while_it_must_not_be_folded(redis_server: RedisServer, monitor: Monitor) -> None:
     before, client = subscriber(redis_server), redis_server.client()
     published = size = 0
     with monitor._lock:  # as a picture of a very large cluster would
-        until = time.monotonic() + HELD
-        while time.monotonic() < until or size < 60 << 20:
+        while size < SENT:
+            wait_until(lambda: waiting(client) < 4 << 20, 30, "it reads on, though nothing can be folded")
             pipeline = client.pipeline(transaction=False)
             for number in range(published, published + AT_ONCE):
                 message = envelope(EVENT % (number, time.time(), PAD))
@@ -57,10 +66,75 @@ def test_a_stream_is_read_while_it_must_not_be_folded(redis_server: RedisServer,
         picture = monitor.picture()
         return len(picture.tasks) + picture.losses.dropped
 
-    wait_until(lambda: accounted() >= published, 20, "each is folded, or counted as dropped")
+    wait_until(lambda: accounted() >= published, 50, "each is folded, or counted as dropped")
     picture = monitor.picture()
     assert accounted() == published
     assert picture.losses.dropped > 0, "what waits is bounded"
     assert len(picture.tasks) > 0
     assert subscriber(redis_server) == before, "it was never cut off"
     assert [source.state for source in picture.sources] == [UP]
+
+
+KINDS = ("task-sent", "task-received", "task-started", "task-succeeded", "task-failed")
+ANY = b'{"type":"%b","uuid":"%d","hostname":"w@h","timestamp":%f,"result":"1","exception":"E()","pad":"%b"}'
+BEAT = b'{"type":"worker-heartbeat","hostname":"w@h","timestamp":%f,"pid":1,"freq":2.0,"active":0,"processed":0}'
+LIVES = 200
+"""Tasks whose five events, and a heartbeat, are published at once."""
+FLOODED = 40
+"""Times that this is done; during the first half nothing may be folded."""
+
+
+class Seen(RedisEvents):
+    """Counts what is folded."""
+
+    kinds: Counter[str]
+
+    def observe(self) -> Iterator[EventsReceived | None]:
+        for item in super().observe():
+            if item is not None:
+                self.kinds.update(str(type(event).__struct_config__.tag) for event in item.events)
+            yield item
+
+
+def _flood(server: RedisServer, first: int) -> None:
+    client = server.client()
+    wait_until(lambda: waiting(client) < 4 << 20, 30, "it reads on")
+    pipeline = client.pipeline(transaction=False)
+    for number in range(first, first + LIVES):
+        for kind in KINDS:
+            event = envelope(ANY % (kind.encode(), number, time.time(), PAD[:500]))
+            pipeline.publish(f"/0.celeryev/{kind.replace('-', '.')}", event)
+    pipeline.publish("/0.celeryev/worker.heartbeat", envelope(BEAT % time.time()))
+    assert set(pipeline.execute()) == {1}, "each has reached one reader"
+
+
+def test_in_a_flood_each_event_is_folded_or_counted_by_its_kind(redis_server: RedisServer) -> None:
+    source = Seen(settings_of(redis_server), room=1 << 20)
+    source.kinds = Counter()
+    cluster = Cluster(ClusterInfo("test", redis_server.url(), "redis"), ("events",), time.time())
+    monitor = Monitor(cluster, [source], [])
+    monitor.start()
+    try:
+        wait_until(monitor.looked, 30, "it listens")
+        before = subscriber(redis_server)
+        with monitor._lock:
+            for turn in range(FLOODED // 2):
+                _flood(redis_server, turn * LIVES)
+        for turn in range(FLOODED // 2, FLOODED):
+            _flood(redis_server, turn * LIVES)
+
+        def accounted() -> Counter[str]:
+            return source.kinds.copy() + Counter(monitor.picture().losses.dropped_by_kind)
+
+        published = {**dict.fromkeys(KINDS, FLOODED * LIVES), "worker-heartbeat": FLOODED}
+        wait_until(lambda: accounted() == published, 50, "each is folded, or counted as dropped")
+        seen = monitor.picture()
+        dropped = Counter(seen.losses.dropped_by_kind)
+        assert dropped.total() == seen.losses.dropped > 0
+        assert dropped["task-received"] and dropped["task-succeeded"], "even what ends a task"
+        assert not dropped["worker-heartbeat"], "but never what shows a worker"
+        assert any("events dropped" in words and "task-received" in words for words in losses(seen))
+        assert subscriber(redis_server) == before, "it was never cut off"
+        assert redis_server.client().info("stats").get("client_output_buffer_limit_disconnections", 0) == 0
+    finally:
+        monitor.stop()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator, Mapping
 from typing import assert_never
 
 from msgspec.structs import replace
@@ -109,15 +109,40 @@ class Cluster:
 
     def snapshot(self, now: float, interval: float = 1.0) -> Snapshot:
         """The picture at ``now``; ``interval`` seconds lie between two of them."""
+        making = self.making(now, interval)
+        while True:
+            try:
+                next(making)
+            except StopIteration as made:
+                picture: Snapshot = made.value
+                return picture
+
+    def making(self, now: float, interval: float = 1.0) -> Generator[None, None, Snapshot]:
+        """The same in small steps. Between them anything may be folded, but no other picture may be begun.
+
+        Of many busy workers it takes some 20 ms, and no event should wait so long. Each worker and each queue is then
+        shown as it was at one moment between ``now`` and the end; the totals are the sums of what is shown; all tasks,
+        their lists, types and losses are of the last step. What is folded in between is in this picture or the next.
+        """
+        try:
+            picture = yield from self._make(now, interval)
+        except BaseException:
+            self.invalidate()  # some were told apart from those that have changed, and not looked at
+            raise
+        return picture
+
+    def _make(self, now: float, interval: float) -> Generator[None, None, Snapshot]:
         if now - self._tidied_at >= TIDY_EVERY or now < self._tidied_at:
             self._tidy(now)
         if self._clocks.judge(now):
             self._worker_pictures.invalidate()
         reach = self._sources.reach(self._broker.muted())
-        workers = self._worker_pictures.see(now, reach)
+        yield
+        workers = yield from self._worker_pictures.see(now, reach)
         everyone = self._everyone_answers()
         unacked = self._orphans.see(self._unacked, everyone, now)
-        queues = self._queue_pictures.see(everyone, self._unacked, now, reach)
+        queues = yield from self._queue_pictures.see(everyone, self._unacked, now, reach)
+        yield
         hosts = self._hosts.picture(self._workers.nodes, self._store.tasks)
         numbers = self._add_up(unacked, reach, now)
         return Snapshot(
@@ -166,6 +191,7 @@ class Cluster:
         at = observation.at
         self._sources.alive("events", at)
         self._folder.fold(observation.events, at)
+        self._store.settle()
         if observation.bad or observation.other or observation.dropped:
             self._lost(observation)
 
@@ -176,6 +202,7 @@ class Cluster:
             bad=losses.bad + observation.bad,
             other=losses.other + observation.other,
             dropped=losses.dropped + observation.dropped,
+            dropped_by_kind=_more(losses.dropped_by_kind, observation),
         )
         if observation.last_bad is not None:
             self._bad_events.append(observation.last_bad)
@@ -278,6 +305,14 @@ class Cluster:
         for node in self._workers.nodes.values():
             node.forget_unknown(self._store.tasks)
         self._queues.forget(now)
+
+
+def _more(known: Mapping[str, int], observation: EventsReceived) -> Mapping[str, int]:
+    """Events dropped by kind, those of ``observation`` added. The kinds are Celery's, so there are few."""
+    if not observation.dropped:
+        return known
+    kinds = observation.dropped_by_kind or {"unread": observation.dropped}
+    return {kind: known.get(kind, 0) + kinds.get(kind, 0) for kind in {**known, **kinds}}
 
 
 def _queues_named(reply: Reply) -> Iterator[tuple[str, str | None]]:

@@ -12,7 +12,8 @@ PIDS_FOR = 30.0
 """Seconds a pid that is not heard of any more counts."""
 UNTOLD_FOR = 5.0
 """Seconds in which a task event must follow when ``processed`` has grown."""
-BEAT, MORE = 1, 2
+BEAT, RUNS, MORE = 1, 2, 3
+"""What was heard of it: a heartbeat; task events too, of one that has sent such before; anything."""
 _LOOKED_AT = 50
 """Reserved tasks that are looked at when all that matters is whether there are any."""
 
@@ -66,7 +67,7 @@ class Node(Words):
         """Tasks it took from a queue we do not know."""
         self._accepted = Rate()
         self.touched = 0
-        """What was heard of it since its last picture: nothing, ``BEAT`` or ``MORE``."""
+        """What was heard of it since its last picture: nothing (0), ``BEAT``, ``RUNS`` or ``MORE``."""
         self.plain = False
         """Its picture was such that a heartbeat changes what the heart tells, and no more."""
         self.settled_until, self.timer_at = 0.0, float("inf")
@@ -166,7 +167,10 @@ class Node(Words):
 
     def task_event(self, at: float) -> None:
         """It has sent a task event."""
-        self.touch()
+        if not self.touched:
+            self._all_touched.append(self)
+        if self.touched != MORE:
+            self.touched = RUNS if self.task_events else MORE
         self.task_events = True
         self.event_at = at
         self._quiet_from = self._grown_at = None

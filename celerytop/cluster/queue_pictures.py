@@ -6,7 +6,7 @@ of it: the age of what waits, a rate. An idle queue costs nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping
 
 import msgspec
 
@@ -16,7 +16,7 @@ from celerytop.cluster.node import Node
 from celerytop.cluster.queues import QueueRecord, Queues
 from celerytop.cluster.statistics import WINDOW
 from celerytop.cluster.totals import QueueTally
-from celerytop.cluster.worker_pictures import WorkerPictures
+from celerytop.cluster.worker_pictures import AT_ONCE, WorkerPictures
 from celerytop.cluster.workers import Workers
 from celerytop.model.queue import Message, Queue, Unacked
 from celerytop.model.task import Task
@@ -47,8 +47,10 @@ class QueuePictures:
         self._reached: tuple[object, ...] = ()
         self._at = 0.0
 
-    def see(self, everyone: bool, unacked: Unacked | None, now: float, reach: Reach) -> Mapping[str, Queue]:
-        """All queues at ``now``; never changed after.
+    def see(
+        self, everyone: bool, unacked: Unacked | None, now: float, reach: Reach
+    ) -> Generator[None, None, Mapping[str, Queue]]:
+        """All queues at ``now``; never changed after. Pauses now and then: what is folded meanwhile may be in it.
 
         Args:
             everyone: all workers that listen have told what they consume.
@@ -56,7 +58,7 @@ class QueuePictures:
             now: our clock.
             reach: what reaches us.
         """
-        removed = self._queues.removed
+        removed, self._queues.removed = self._queues.removed, []
         for record in removed:
             self.tally.change(self._pictures.pop(record.name, None), None)
         self._consumers(everyone, fresh=not reach.cut_off())
@@ -64,13 +66,14 @@ class QueuePictures:
         due = self._due(now, reach)
         since = reach.events_since if reach.events_since is not None else now
         records = self._queues.records
-        for record in due:
+        for number, record in enumerate(due):
+            if number % AT_ONCE == 0:
+                yield
             record.touched = False
             if records.get(record.name) is record:
                 self._look(record, now, since)
         if due or removed:
             self._shown = self._pictures.copy()
-            removed.clear()
         return self._shown
 
     def invalidate(self) -> None:

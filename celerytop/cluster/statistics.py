@@ -123,6 +123,8 @@ class Rate:
 
     def count(self, now: float) -> int:
         """How many in the last minute."""
+        if self.total == self._gone:  # of most workers nothing has failed
+            return 0
         if now >= self._until:
             self._turn(int(now))
         return self.total - self._gone

@@ -8,27 +8,26 @@ picture from 69 ms to a tenth of it.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from heapq import heappop, heappush
 from itertools import count
 
-from msgspec.structs import replace
-
-from celerytop.cluster.clocks import skew
 from celerytop.cluster.inspected import leave
-from celerytop.cluster.liveness import HEART, Reach, Signs, fresh_until, goodbye_until, judge
-from celerytop.cluster.node import MORE, Node
-from celerytop.cluster.statistics import WINDOW
+from celerytop.cluster.liveness import Reach, fresh_until
+from celerytop.cluster.node import MORE, RUNS, Node
+from celerytop.cluster.one_worker import beaten, faded, picture, plain, run_on, settled_until, state_of
 from celerytop.cluster.store import TaskStore
 from celerytop.cluster.totals import WorkerTally
 from celerytop.cluster.workers import Workers
-from celerytop.model.worker import ALIVE, GONE, Worker
+from celerytop.model.worker import GONE, Worker
 
 MUTE_AFTER = 3
 """Pings without an answer after which a worker that never gave any is told of."""
 GONE_PATIENCE = 10.0
 """Seconds a worker must be gone before its tasks are said to run no more: a reconnect says goodbye too."""
 NEVER = float("inf")
+AT_ONCE = 16
+"""Workers between two pauses: 0.1 ms."""
 
 
 class WorkerPictures:
@@ -60,22 +59,23 @@ class WorkerPictures:
         self._reached: tuple[object, ...] = ()
         self._at = 0.0
 
-    def see(self, now: float, reach: Reach) -> Mapping[str, Worker]:
-        """All workers at ``now``; never changed after."""
-        removed = self._workers.removed
+    def see(self, now: float, reach: Reach) -> Generator[None, None, Mapping[str, Worker]]:
+        """All workers at ``now``; never changed after. Pauses now and then: what is folded meanwhile may be in it."""
+        removed, self._workers.removed = self._workers.removed, []
         for node in removed:
             self._drop(node)
         due = self._due(now, reach)
         since = reach.events_since if reach.events_since is not None else now
         self._always = []
         nodes = self._workers.nodes
-        for node in due:
+        for number, node in enumerate(due):
+            if number % AT_ONCE == 0:
+                yield
             if nodes.get(node.nodename) is node:
                 self._look(node, now, since, reach)
             node.touched = 0
         if due or removed:
             self._shown = self._pictures.copy()
-            removed.clear()
         return self._shown
 
     def invalidate(self) -> None:
@@ -123,25 +123,18 @@ class WorkerPictures:
     def _look(self, node: Node, now: float, since: float, reach: Reach) -> None:
         before = self._pictures.get(node.nodename)
         until = fresh_until(node.heartbeat_at or 0.0, node.heartbeat_every)
-        beats = node.touched != MORE and node.plain and reach.events_at is not None and reach.events_at <= until
-        if before is not None and beats:
-            worker = beaten(node, before)
-            if not worker.task_events or worker.done_rate == worker.failed_rate == 0.0:
-                node.settled_until = until
-            else:
-                worker = faded(node, worker, now, since)
-                node.settled_until = settled_until(node, worker, now, since)
+        if (
+            before is not None
+            and node.touched != MORE
+            and node.plain
+            and reach.events_at is not None
+            and reach.events_at <= until
+        ):
+            worker = self._again(node, before, until, now, since)
             if worker.active != before.active:
                 self.tally.change(before, worker)
         else:
-            state, why = state_of(node, reach, now)
-            if node.gone_since is not None and now - node.gone_since >= GONE_PATIENCE and (node.running or node.listed):
-                leave(node, self._store, now)
-            worker = picture(node, state, why, now, since)
-            self._learn(node, before, worker)
-            self.tally.change(before, worker)
-            node.settled_until = settled_until(node, worker, now, since)
-            node.plain = _plain(node, worker)
+            worker = self._anew(node, before, now, since, reach)
         self._pictures[node.nodename] = worker
         if node.queues and node.tells is not (tells := node.tells_what_it_takes(now)):
             node.tells = tells
@@ -150,6 +143,32 @@ class WorkerPictures:
             self._always.append(node)
         elif node.settled_until < node.timer_at:
             self._wind(node)
+
+    def _again(self, node: Node, before: Worker, until: float, now: float, since: float) -> Worker:
+        """Of one whose heart beats on, and that runs tasks at most: half the price."""
+        ran = node.touched == RUNS
+        worker = run_on(node, before, now, since) if ran else beaten(node, before)
+        if ran:
+            self._count_running(node, there=True)
+            node.plain = None not in node.counted
+        if not worker.task_events or (not ran and worker.done_rate == worker.failed_rate == 0.0):
+            node.settled_until = until
+            return worker
+        if not ran:
+            worker = faded(node, worker, now, since)
+        node.settled_until = settled_until(node, worker, now, since)
+        return worker
+
+    def _anew(self, node: Node, before: Worker | None, now: float, since: float, reach: Reach) -> Worker:
+        state, why = state_of(node, reach, now)
+        if node.gone_since is not None and now - node.gone_since >= GONE_PATIENCE and (node.running or node.listed):
+            leave(node, self._store, now)
+        worker = picture(node, state, why, now, since)
+        self._learn(node, before, worker)
+        self.tally.change(before, worker)
+        node.settled_until = settled_until(node, worker, now, since)
+        node.plain = plain(node, worker)
+        return worker
 
     def _learn(self, node: Node, before: Worker | None, worker: Worker) -> None:
         there = worker.state != GONE
@@ -178,6 +197,8 @@ class WorkerPictures:
 
     def _count_running(self, node: Node, there: bool) -> None:
         """Count anew what it runs."""
+        if not (node.running or node.counted):
+            return
         tasks = self._store.tasks
         running = [tasks.get(task_id) for task_id in node.running] if there else ()
         names = [task.name for task in running if task is not None]
@@ -185,136 +206,6 @@ class WorkerPictures:
             self.running.update(names)
             _subtract(self.running, node.counted)
             node.counted = names
-
-
-def state_of(node: Node, reach: Reach, now: float) -> tuple[str, str]:
-    """Its state and why; notes since when it is gone."""
-    process = node.process
-    heartbeat_at = max(node.heartbeat_at or 0.0, node.event_at or 0.0) or None
-    if (  # nearly always: no more to judge
-        heartbeat_at is not None
-        and process is None
-        and node.goodbye_at is None
-        and reach.events_at is not None
-        and reach.events_at <= fresh_until(heartbeat_at, node.heartbeat_every)
-    ):
-        node.gone_since = None
-        return ALIVE, HEART
-    signs = Signs(
-        heartbeat_at=heartbeat_at,
-        heartbeat_every=node.heartbeat_every,
-        answered_at=node.answered_at,
-        known_at=node.known_at,
-        goodbye_at=node.goodbye_at,
-        present=node.present_at is not None if node.present_at or node.absent_at else None,
-        missed=node.missed,
-        pool=node.pool,
-        running=bool(node.running) or bool(node.active),
-        process=process.status if process is not None and not process.gone else None,
-        process_pid=process.pid if process is not None else None,
-        process_gone=process is not None and process.gone,
-        process_at=process.measured_at if process is not None else 0.0,
-    )
-    state, why = judge(signs, reach, now)
-    if state != GONE:
-        node.gone_since = None
-    elif node.gone_since is None:
-        node.gone_since = now
-    return state, why
-
-
-def picture(node: Node, state: str, why: str, now: float, since: float) -> Worker:
-    """One worker as a value."""
-    there = state == ALIVE or node.gone_since is None
-    seen_at, tells = node.seen_at(), node.task_events
-    return Worker(
-        node.nodename,
-        host=node.host,
-        state=state,
-        why=why,
-        pid=node.pid,
-        pids=node.together(now),
-        pool=node.pool,
-        concurrency=node.concurrency,
-        active=node.busy() if there else None,
-        reserved=node.holds("reserved") if there else None,
-        scheduled=node.holds("scheduled") if there else None,
-        processed=node.processed,
-        prefetch_count=node.prefetch_count,
-        processes=node.processes,
-        queues=node.queues,
-        registered=node.registered,
-        revoked=node.revoked,
-        settings=node.settings,
-        totals=node.totals,
-        rusage=node.rusage,
-        uptime=_uptime(node, seen_at) if there else None,
-        software=node.software,
-        task_events=tells,
-        heartbeat_at=node.heartbeat_at,
-        heartbeat_every=node.heartbeat_every,
-        answered_at=node.answered_at,
-        latency=node.latency,
-        seen_at=seen_at,
-        skew=skew(node.clock),
-        done_rate=node.finished.rate(now, since) if tells else None,
-        failed_rate=node.failed.rate(now, since) if tells else None,
-        finished=node.finished.total,
-        failed=node.failed.total,
-    )
-
-
-def beaten(node: Node, before: Worker) -> Worker:
-    """The picture when all that was heard since is a heartbeat: a third of the price."""
-    at = node.seen_at()
-    uptime = None if node.uptime is None else _uptime(node, at)
-    heartbeat_at, processed = node.heartbeat_at, node.processed
-    return replace(
-        before, active=node.busy(), processed=processed, uptime=uptime, heartbeat_at=heartbeat_at, seen_at=at
-    )
-
-
-def faded(node: Node, worker: Worker, now: float, since: float) -> Worker:
-    """The same with its rates of now. Half of a picture of 2,000 workers that have all done something of late."""
-    done_rate, failed_rate = node.finished.rate(now, since), node.failed.rate(now, since)
-    return replace(worker, done_rate=done_rate, failed_rate=failed_rate)
-
-
-def _plain(node: Node, worker: Worker) -> bool:
-    """Whether its heart beats, and nothing else it shows but its rates changes with time."""
-    return (
-        worker.why is HEART
-        and node.process is None
-        and not node.clock.shift
-        and len(node.pids) < 2
-        and None not in node.counted
-    )
-
-
-def _uptime(node: Node, seen_at: float | None) -> float | None:
-    """As of when it was last seen: by the clock, every worker would be another one in every picture."""
-    if node.uptime is None or seen_at is None:
-        return node.uptime
-    return node.uptime + max(0.0, seen_at - node.uptime_at)
-
-
-def settled_until(node: Node, worker: Worker, now: float, since: float) -> float:
-    """From when on its picture may be another one though nothing is heard of it; ``now``: with every moment."""
-    if worker.why is HEART:
-        until = fresh_until(max(node.heartbeat_at or 0.0, node.event_at or 0.0), node.heartbeat_every)
-    elif worker.state == GONE and node.process is None and node.goodbye_at is not None:
-        until = goodbye_until(node.goodbye_at, now)
-    else:
-        return now
-    if len(node.pids) > 1 or node.clock.shift:
-        return now
-    if node.queues and node.unplaced.count(now):
-        until = min(until, float(int(now) + 1))
-    if worker.done_rate or worker.failed_rate:
-        return now if now - since < WINDOW else min(until, float(int(now) + 1))
-    if worker.task_events and now - since < 1.0:
-        return min(until, since + 1.0)
-    return until
 
 
 def _put(names: dict[str, None], name: str, belongs: bool) -> None:

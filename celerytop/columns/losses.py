@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from celerytop.format import ago, count
 from celerytop.model.event import BadEvent
-from celerytop.model.snapshot import Snapshot
+from celerytop.model.snapshot import Losses, Snapshot
+from celerytop.model.text import some
 
 
 def losses(snapshot: Snapshot) -> tuple[str, ...]:
@@ -13,13 +14,24 @@ def losses(snapshot: Snapshot) -> tuple[str, ...]:
     unfinished = f", {count(lost.forgotten_unfinished)} of them unfinished" if lost.forgotten_unfinished else ""
     told = (
         (lost.bad, "bad events refused"),
-        (lost.dropped, "events dropped: more came than could be read"),
+        (lost.dropped, f"events dropped: more came than could be read{by_kind(lost)}"),
         (lost.forgotten, f"tasks forgotten to make room{unfinished}"),
         (lost.other, "events of types that are not Celery's own"),
         (lost.capped_replies, "replies of workers cut: too many tasks to read"),
         (lost.late_replies, "replies of workers came too late, or belong to no question"),
     )
     return tuple(f"{count(number)} {words}" for number, words in told if number)
+
+
+def by_kind(lost: Losses, most: int = 20) -> str:
+    """Of which kinds the dropped events were, the most frequent first, in brackets; nothing when nobody knows.
+
+    >>> by_kind(Losses(dropped=1205, dropped_by_kind={"unread": 5, "task-received": 1200}))
+    ' (1,200 task-received, 5 unread)'
+    """
+    kinds = sorted(lost.dropped_by_kind.items(), key=lambda pair: -pair[1])
+    words = some([f"{count(number)} {kind}" for kind, number in kinds if number], most)
+    return f" ({words})" if words else ""
 
 
 def last_bad(event: BadEvent, now: float) -> str:

@@ -59,6 +59,8 @@ class EventsReceived(msgspec.Struct, frozen=True, eq=False):
     """Well-formed events of types celerytop does not know (custom ones)."""
     dropped: int = 0
     """Shed on purpose because more came than could be folded."""
+    dropped_by_kind: Mapping[str, int] = {}
+    """The same by Celery's name of the event's type, as ``snapshot.Losses`` tells them; empty: not told."""
 
 
 class Pong(msgspec.Struct, frozen=True, gc=False):

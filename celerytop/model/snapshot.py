@@ -89,6 +89,9 @@ class Losses(msgspec.Struct, frozen=True, gc=False):
     forgotten_unfinished: int = 0
     dropped: int = 0
     """Events shed because more came than could be folded."""
+    dropped_by_kind: Mapping[str, int] = {}
+    """The same by Celery's name of the event's type (``task-received``); ``unread``: in lists that were never opened,
+    as many as have their size; ``other``: of no type of Celery's."""
     bad: int = 0
     """Events refused."""
     other: int = 0
@@ -137,7 +140,7 @@ class Snapshot(msgspec.Struct, frozen=True, eq=False):
     outcomes: Mapping[str, Outcome] = msgspec.field(default_factory=dict)
     """Task id -> the newest verdict on it."""
     lists: Lists | None = None
-    """Of ``tasks``; ``None``: nobody has made them, look through all."""
+    """Of ``tasks``; ``None``: nobody has made them, or they were too long; look through all."""
 
     def source(self, name: str) -> SourceStatus | None:
         """The status of one source; ``None`` when this cluster has no such source."""

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from celerytop.model.many import many
 from celerytop.model.snapshot import Lists, Snapshot
 from celerytop.model.task import Task
 
@@ -61,7 +62,7 @@ def views(snapshot: Snapshot, name: str) -> Views:
     """The list called ``name``. Of 100,000 tasks most are over: those that live and those that failed are listed."""
     tasks, now = snapshot.tasks, snapshot.at
     lists = snapshot.lists or _looked_for(tasks)
-    live = [task for task in map(tasks.__getitem__, lists.live) if task.state not in _OVER]
+    live = [task for task in many(tasks, lists.live) if task.state not in _OVER]
     places = [where(task, now) for task in live]
     counts = {view: number for view, number in Counter(places).items() if view}
     counts = {**dict.fromkeys(NAMES, 0), **counts, "failed": len(lists.failed), RECENT: len(tasks)}
@@ -74,5 +75,10 @@ def views(snapshot: Snapshot, name: str) -> Views:
 
 def _looked_for(tasks: Mapping[str, Task]) -> Lists:
     """Both lists, found among all tasks."""
-    live = tuple(task_id for task_id, task in tasks.items() if task.state not in _OVER)
-    return Lists(live, tuple(task_id for task_id, task in tasks.items() if task.state == "FAILURE"))
+    live, failed = [], []
+    for task in tasks.values():
+        if (state := task.state) not in _OVER:
+            live.append(task.task_id)
+        elif state == "FAILURE":
+            failed.append(task.task_id)
+    return Lists(tuple(live), tuple(failed))

@@ -10,7 +10,8 @@ import socket
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping
-from typing import TypeVar
+from functools import lru_cache
+from typing import NamedTuple
 
 import msgspec
 import psutil
@@ -22,6 +23,8 @@ from celerytop.model.secret import mask_args
 from celerytop.model.text import clean
 from celerytop.sources import procfs
 from celerytop.sources.base import Interest
+from celerytop.sources.process import ask as _ask
+from celerytop.sources.process import booted_at, stat
 from celerytop.sources.sockets import own_ends
 from celerytop.sources.worker_process import MAIN, Main, Member, find_mains, members
 
@@ -38,7 +41,6 @@ RSS_EVERY, RSS_KEPT, RSS_SPAN = 5.0, 120, 60.0
 """Memory samples: seconds between two, how many are kept (ten minutes), and over how long they must reach to tell."""
 WARM_UP = 60.0
 """Seconds of a process's life in which it grows whatever it does: an hour of that would be a false alarm."""
-T = TypeVar("T")
 
 
 class _Past:
@@ -71,6 +73,13 @@ class _Past:
         return (rss - before) / (at - since) if at - since >= RSS_SPAN else None
 
 
+class _Known(NamedTuple):
+    """A process that was seen before: its psutil object, which alone costs a third of a look, and its past."""
+
+    process: psutil.Process
+    past: _Past
+
+
 class HostProbe:
     """Satisfies ``Probe``. Every figure that we may not see is ``None``, and the host's note says how many."""
 
@@ -85,7 +94,9 @@ class HostProbe:
         self._mains: Mapping[int, Main] = {}
         self._scan_at = float("-inf")
         self._named: frozenset[int] = frozenset()
-        self._past: dict[tuple[int, float], _Past] = {}
+        self._known: dict[tuple[int, float], _Known] = {}
+        """By pid and start."""
+        self._booted_at = 0.0
         self._machine: tuple[float, float] | None = None
         self._denied = 0
         self._broker_page = False
@@ -155,9 +166,10 @@ class HostProbe:
             self._mains = find_mains(self._only, self._named)
             self._scan_at = clock
         self._denied = 0
-        past: dict[tuple[int, float], _Past] = {}
-        measured = [self._measure(member, clock, past) for member in members(self._mains.values())]
-        self._past = past
+        self._booted_at = booted_at()
+        known: dict[tuple[int, float], _Known] = {}
+        measured = [self._measure(member, clock, known) for member in members(self._mains.values())]
+        self._known = known
         found = tuple(process for process in measured if process is not None)
         found = self._with_sockets(found, clock)
         gone = set(self._mains) - {process.pid for process in found if process.role == MAIN}
@@ -175,42 +187,35 @@ class HostProbe:
             self._sockets = _ask(lambda: own_ends({process.pid for process in processes})) or {}
         return tuple(msgspec.structs.replace(one, sockets=self._sockets.get(one.pid)) for one in processes)
 
-    def _measure(self, member: Member, clock: float, past: dict[tuple[int, float], _Past]) -> Process | None:
+    def _measure(self, member: Member, clock: float, known: dict[tuple[int, float], _Known]) -> Process | None:
         """One process; ``None`` when it is gone, or another one has its number now."""
         try:
-            process = psutil.Process(member.pid)
-            with process.oneshot():
-                created_at = process.create_time()
-                if member.role == MAIN and created_at != member.main.created_at:
-                    return None
-                key = (member.pid, created_at)
-                past[key] = self._past.get(key) or _Past()
-                return self._figures(process, member, created_at, clock, past[key])
+            told = stat(member.pid)
+            if told is None or (member.role == MAIN and told.started != member.main.started):
+                return None
+            key = (member.pid, told.started)
+            known[key] = self._known.get(key) or _Known(psutil.Process(member.pid), _Past())
+            return self._figures(told, member, clock, known[key])
         except psutil.NoSuchProcess:
             return None
 
-    def _figures(
-        self, process: psutil.Process, member: Member, created_at: float, clock: float, past: _Past
-    ) -> Process:
-        times = _ask(process.cpu_times)
-        cpu_time = times.user + times.system if times else None
-        memory = _ask(process.memory_info)
-        rss = memory.rss if memory else None
+    def _figures(self, told: procfs.Stat, member: Member, clock: float, known: _Known) -> Process:
+        process, past = known
+        created_at = told.started + self._booted_at
         fds = _ask(process.num_fds) if hasattr(process, "num_fds") else None
-        status = _ask(process.status)
-        self._denied += fds is None and status != psutil.STATUS_ZOMBIE and hasattr(process, "num_fds")
+        self._denied += fds is None and told.state != psutil.STATUS_ZOMBIE and hasattr(process, "num_fds")
         return Process(
             pid=member.pid,
-            ppid=_ask(process.ppid),
+            ppid=told.ppid,
             created_at=created_at,
             role=member.role,
             main_pid=member.main.pid,
             nodename=member.main.nodename,
-            status=str(status) if status is not None else None,
-            cpu_percent=past.cpu_percent(clock, cpu_time),
-            cpu_time=cpu_time,
-            rss=rss,
-            rss_growth=past.growth(clock, rss) if time.time() - created_at > WARM_UP else None,
+            status=told.state,
+            cpu_percent=past.cpu_percent(clock, told.cpu_time),
+            cpu_time=told.cpu_time,
+            rss=told.rss,
+            rss_growth=past.growth(clock, told.rss) if time.time() - created_at > WARM_UP else None,
             threads=_ask(process.num_threads),
             fds=fds,
             children=member.children,
@@ -234,14 +239,6 @@ class HostLane:
         """Nothing to do."""
 
 
-def _ask(question: Callable[[], T]) -> T | None:
-    """The answer; ``None`` when it is not ours to know, or a zombie has none."""
-    try:
-        return question()
-    except (psutil.AccessDenied, psutil.ZombieProcess):
-        return None
-
-
 def _swap() -> tuple[int | None, int | None]:
     try:
         swap = psutil.swap_memory()
@@ -250,5 +247,6 @@ def _swap() -> tuple[int | None, int | None]:
     return swap.used, swap.total
 
 
+@lru_cache(maxsize=512)  # masking takes longer than all the rest of a look
 def _command(words: tuple[str, ...]) -> str | None:
     return clean(mask_args(" ".join(words)), COMMAND_LIMIT) if words else None

@@ -6,6 +6,7 @@ that this refuses is looked at again, event by event, so that one bad event cost
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from functools import reduce
 from operator import or_
@@ -60,9 +61,12 @@ class _ReceivedSkipped(_Skipped, tag="task-received"): ...
 class _StartedSkipped(_Skipped, tag="task-started"): ...
 
 
-_FIRST = frozenset({TaskSent, TaskReceived, TaskStarted, _SentSkipped, _ReceivedSkipped, _StartedSkipped})
-"""Events that are dropped first."""
-_kinds: Any = reduce(or_, (set(Event.__args__) - _FIRST) | {_SentSkipped, _ReceivedSkipped, _StartedSkipped})
+_FIRST: dict[type, str] = {
+    kind: kind.__struct_config__.tag  # type: ignore[misc]
+    for kind in (TaskSent, TaskReceived, TaskStarted, _SentSkipped, _ReceivedSkipped, _StartedSkipped)
+}
+"""Events that are dropped first, and their names."""
+_kinds: Any = reduce(or_, (set(Event.__args__) - _FIRST.keys()) | {_SentSkipped, _ReceivedSkipped, _StartedSkipped})
 _thin: msgspec.json.Decoder[list[Any]] = msgspec.json.Decoder(GenericAlias(list, (_kinds,)))
 """Lists of which only heartbeats and what ends a task is kept: takes half as long."""
 
@@ -96,7 +100,8 @@ class Decoded:
     def __init__(self, thin: bool = False) -> None:
         self.thin = thin
         """Only heartbeats and events that end a task are kept."""
-        self.dropped = 0
+        self.dropped: Counter[str] = Counter()
+        """By type."""
         self.events: list[Event] = []
         self.bad = 0
         self.other = 0
@@ -111,7 +116,8 @@ class Decoded:
     def spare(self, found: Sequence[Any]) -> list[Any]:
         """Only what should be kept when there is too much; the others are counted."""
         kept = [event for event in found if event.__class__ not in _FIRST]
-        self.dropped += len(found) - len(kept)
+        if len(kept) < len(found):
+            self.dropped.update(_FIRST[event.__class__] for event in found if event.__class__ in _FIRST)
         return kept
 
     def last_bad(self, now: float) -> BadEvent | None:
@@ -265,7 +271,8 @@ def decode_amqp(body: bytes, now: float) -> EventsReceived:
 
 def _received(into: Decoded, now: float) -> EventsReceived:
     bad = into.last_bad(now) if into.bad else None
-    return EventsReceived(now, into.events, into.bad, bad, into.other, into.dropped)
+    dropped = into.dropped
+    return EventsReceived(now, into.events, into.bad, bad, into.other, dropped.total() if dropped else 0, dropped)
 
 
 def _escaped_lines(body: bytes) -> int:

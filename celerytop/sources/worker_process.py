@@ -11,6 +11,7 @@ import psutil
 from celerytop.model.text import clean
 from celerytop.sources import procfs
 from celerytop.sources.command_line import CHILDLESS_POOLS, MAIN_PROCESS, WorkerCommand, expand, is_python, read_command
+from celerytop.sources.process import booted_at, stat
 
 MAIN, CHILD, DESCENDANT = "main", "child", "descendant"
 
@@ -24,6 +25,8 @@ class Main(msgspec.Struct, frozen=True):
     words: tuple[str, ...]
     nodename: str | None
     """``None``: in a container, whose host name we do not know."""
+    started: float
+    """As ``procfs.Stat`` has it."""
 
 
 class Member(msgspec.Struct, frozen=True):
@@ -113,10 +116,12 @@ def _is_main(
 
 def _main(pid: int, command: WorkerCommand, words: tuple[str, ...]) -> Main | None:
     try:
-        created_at = psutil.Process(pid).create_time()
+        told = stat(pid)
     except psutil.Error:
         return None
-    return Main(pid, created_at, command, words, _nodename(pid, command))
+    if told is None:
+        return None
+    return Main(pid, booted_at() + told.started, command, words, _nodename(pid, command), told.started)
 
 
 def _nodename(pid: int, command: WorkerCommand) -> str | None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
+from celerytop.columns.losses import by_kind
 from celerytop.columns.queues import FEW
 from celerytop.format import count, duration
 from celerytop.model import worker as states
@@ -143,9 +144,10 @@ def _losses(snapshot: Snapshot) -> Iterator[News]:
         gap = snapshot.gaps[-1]
         length = "goes on" if gap.until_at is None else duration(gap.until_at - gap.since_at)
         yield News("warn" if gap.until_at is None else "note", f"gap in events: {length}, {gap.reason}", "3")
+    shed = by_kind(losses, 2)
     last = f" (last: {snapshot.bad_events[-1].reason})" if snapshot.bad_events else ""
     for number, tone, one, many in (
-        (losses.dropped, "warn", "event dropped", "events dropped"),
+        (losses.dropped, "warn", f"event dropped{shed}", f"events dropped{shed}"),
         (losses.bad, "note", f"bad event{last}", f"bad events{last}"),
         (losses.forgotten, "note", "task forgotten", "tasks forgotten"),
         (losses.capped_replies, "note", "reply cut", "replies cut"),

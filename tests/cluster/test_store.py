@@ -7,7 +7,9 @@ import random
 import sys
 
 import psutil
+import pytest
 
+from celerytop.cluster import store as module
 from celerytop.cluster.store import Children, TaskStore
 from celerytop.model.event import Event, TaskReceived, TaskSent, TaskStarted, TaskSucceeded
 from celerytop.model.observation import EventsReceived
@@ -132,3 +134,21 @@ def test_most_tasks_are_half_as_large_and_read_like_any_other() -> None:
     assert (done.exception, done.eta_at, done.place, done.ran(T0), done.sender) == (None, None, None, 1.0, None)
     assert repr(whole(done)) == repr(done)
     assert whole(tasks["failed"]) is tasks["failed"]
+
+
+def test_pictures_are_what_is_held_however_much_came_between_two(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_CHANGED_AT_ONCE", 40)
+    chance, store = random.Random(7), TaskStore(500)
+    taken = []
+    for number in range(4000):
+        task_id = f"{chance.randrange(max(1, number - 300), number + 2)}"
+        before, over = store.tasks.get(task_id), chance.random() < 0.6
+        state, finished_at = ("SUCCESS", float(number)) if over else ("STARTED", None)
+        store.put(before, Task(task_id, state=state, finished_at=finished_at, parent_id=f"{number // 9}"))
+        store.settle()
+        if chance.random() < 0.02:
+            taken.append((store.picture(), dict(store.tasks), store.lists(), store.children.picture()))
+    for seen, held, lists, children in taken:
+        assert {task_id: id(task) for task_id, task in seen.items()} == {key: id(task) for key, task in held.items()}
+        assert lists is not None and set(lists.live) <= set(seen)
+        assert sum(map(len, children.values())) <= 500 + 4096

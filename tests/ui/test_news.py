@@ -29,6 +29,7 @@ def line(snapshot: Snapshot, width: int) -> str:
 
 
 QUEUE = Queue("payments", messages=8114, consumers=0, state="no consumer")
+SHED = Losses(dropped=12_007, dropped_by_kind={"task-sent": 2, "unread": 5, "task-received": 12_000})
 BAD_EVENT = BadEvent(AT, "not JSON")
 DOWN_SOURCE = SourceStatus("queues", DOWN, "Redis refuses LLEN.", seen_at=AT - 9, retry_at=AT + 4, attempts=4)
 
@@ -52,6 +53,7 @@ DOWN_SOURCE = SourceStatus("queues", DOWN, "Redis refuses LLEN.", seen_at=AT - 9
         ({"sources": (DOWN_SOURCE,)}, "bad", "Redis refuses LLEN.", "5"),
         ({"gaps": (Gap(AT - 20, AT - 10, "lost"),)}, "note", "gap in events: 10s, lost", "3"),
         ({"losses": Losses(dropped=2)}, "warn", "2 events dropped", "5"),
+        ({"losses": SHED}, "warn", "12,007 events dropped (12,000 task-received, 5 unread and 1 more)", "5"),
         ({"losses": Losses(bad=1), "bad_events": (BAD_EVENT,)}, "note", "1 bad event (last: not JSON)", "5"),
         ({"losses": Losses(forgotten=120)}, "note", "120 tasks forgotten", "5"),
         ({"notes": ("w@h sends no task events",)}, "dim", "w@h sends no task events", ""),

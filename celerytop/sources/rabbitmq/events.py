@@ -17,6 +17,7 @@ from pika.exceptions import ChannelClosed
 from celerytop.errors import BrokerError
 from celerytop.model.address import BrokerSettings
 from celerytop.model.observation import EventsReceived
+from celerytop.sources.lull import SHORTEST, lull
 from celerytop.sources.rabbitmq.connection import ANSWER_TIMEOUT, Channel, Link, connect, translated
 from celerytop.sources.rabbitmq.failure import NOT_FOUND, frozen
 from celerytop.sources.rabbitmq.frames import Deliveries
@@ -33,8 +34,6 @@ ARGUMENTS = {
 }
 PLENTY = 64 << 10
 """Bytes read at once that are worth a batch of their own, and a sign of a flood."""
-GATHER = 0.003
-"""Seconds to let less than that gather, in the kernel: fewer, larger batches cost half the CPU."""
 PULSE = 0.5
 """Seconds after which something is yielded even if nothing has come."""
 CHECK_EVERY, CHECK_BUSY = 2.0, 0.25
@@ -97,6 +96,8 @@ class _Stream:
         self._arrived = Deliveries()
         self._mean = 0.0
         """Bytes of a message in the last batch."""
+        self._lull = SHORTEST
+        """Seconds to let events gather."""
         self._channel: Channel | None = None
         self._cancelled = False
         self._heard_at = self._turned_at = time.monotonic()
@@ -157,7 +158,7 @@ class _Stream:
             self._link.flush()
             time.sleep(HEAD_START)
         if self._link.wait(lambda: self._arrived.bodies or self._broken(), PULSE) and not self._plenty():
-            time.sleep(GATHER)
+            time.sleep(self._lull)  # in the kernel less than plenty gathers: larger batches cost less
             self._link.pump()
         self._watch()
         bodies, size = self._arrived.bodies, self._arrived.size
@@ -166,6 +167,7 @@ class _Stream:
         self._arrived.bodies, self._arrived.size = [], 0
         self._mean = size / len(bodies) if bodies else self._mean
         received = self._decoder.feed_amqp(bodies, time.time())
+        self._lull = lull(self._lull, len(received.events))
         if self._overflowed:
             received = msgspec.structs.replace(received, dropped=self._overflowed)
             self._overflowed = 0

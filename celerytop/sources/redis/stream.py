@@ -81,9 +81,13 @@ class Stream:
     @property
     def more(self) -> bool:
         """There is more to read already. TLS gives 16 KB at a time, and keeps some of it to itself."""
+        return self.arrives(0.0)
+
+    def arrives(self, timeout: float) -> bool:
+        """There is more to read within so many seconds."""
         if isinstance(self._socket, ssl.SSLSocket) and self._socket.pending():
             return True
-        return bool(self._poll.poll(0))
+        return bool(self._poll.poll(1000 * timeout))
 
     def hang_up(self) -> None:
         """Make a ``read`` that waits in another thread raise. Never raises here."""
