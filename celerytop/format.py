@@ -9,6 +9,7 @@ import math
 import time
 import unicodedata
 from collections.abc import Sequence
+from functools import lru_cache
 
 UNKNOWN = "?"
 NONE = "-"
@@ -249,9 +250,13 @@ def cells(text: str) -> int:
     >>> cells("abc"), cells("日本"), cells("e\u0301")
     (3, 4, 1)
     """
-    if text.isascii():
-        return len(text)
-    return sum(_cell(char) for char in text)
+    return len(text) if text.isascii() else _wide(text)
+
+
+@lru_cache(maxsize=4096)
+def _wide(text: str) -> int:
+    """Remembered, for a screen shows the same cut texts again and again, and each is measured three times."""
+    return sum(map(_cell, text))
 
 
 def _cell(char: str) -> int:

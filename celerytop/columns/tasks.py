@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import attrgetter
 
 from celerytop import format as fmt
 from celerytop.columns.actions import verdict_text, verdict_tone, verdicts
-from celerytop.columns.column import Column, Look, or_none, share_of
+from celerytop.columns.column import Column, Look, Values, or_none, share_of
 from celerytop.model.secret import mask_args
 from celerytop.model.snapshot import Snapshot
 from celerytop.model.task import READY_STATES, Task
@@ -34,7 +35,12 @@ def _ratios(tasks: Sequence[Task], snapshot: Snapshot) -> list[float | None]:
         name: kind.runtime.p95 for name, kind in snapshot.types.items() if kind.runtime.count >= ENOUGH
     }
     p95, at = usual.get, snapshot.at
-    return [share_of(task.runtime if task.runtime is not None else task.ran(at), p95(task.name)) for task in tasks]
+    return [
+        ran / whole
+        if (ran := task.runtime if task.runtime is not None else task.ran(at)) is not None and (whole := p95(task.name))
+        else None
+        for task in tasks
+    ]
 
 
 def _runtimes(tasks: Sequence[Task], snapshot: Snapshot) -> list[float | None]:
@@ -44,7 +50,17 @@ def _runtimes(tasks: Sequence[Task], snapshot: Snapshot) -> list[float | None]:
 
 def _ages(tasks: Sequence[Task], snapshot: Snapshot) -> list[float | None]:
     at = snapshot.at
-    return [max(0.0, at - task.updated_at) if task.updated_at else None for task in tasks]
+    return [(at - seen if seen < at else 0.0) if (seen := task.updated_at) else None for task in tasks]
+
+
+def _each(name: str) -> Values:
+    """An attribute of many."""
+    one = attrgetter(name)
+    return lambda tasks, snapshot: list(map(one, tasks))
+
+
+def _states(tasks: Sequence[Task], snapshot: Snapshot) -> list[int | None]:
+    return list(map({state: place for place, state in enumerate(_ORDER)}.get, (task.state for task in tasks)))
 
 
 def task_tone(task: Task, snapshot: Snapshot) -> str:
@@ -158,20 +174,20 @@ def _where(task: Task) -> str | None:
 # fmt: off
 TASKS: tuple[Column, ...] = (
     Column("id", "ID", 8, "left", lambda t, s: t.task_id, lambda t, s, k: t.task_id[:8],
-           "first eight characters of its id"),
+           "first eight characters of its id", values=_each("task_id")),
     Column("task", "TASK", 11, "left", lambda t, s: t.name, lambda t, s, k: _text(t.name),
-           "name of its type", flexible=True, most=40, weight=2),
+           "name of its type", flexible=True, most=40, weight=2, values=_each("name")),
     Column("state", "STATE", 8, "left", lambda t, s: _ORDER.index(t.state) if t.state in _ORDER else None,
-           lambda t, s, k: t.state, "Celery's state", tone=state_tone),
+           lambda t, s, k: t.state, "Celery's state", tone=state_tone, values=_states),
     Column("verdict", "VERDICT", 11, "left", lambda t, s: verdicts(s).get(t.task_id),
            lambda t, s, k: verdict_text(t.task_id, s), "what was seen of an action on it; shown once there was one",
            tone=lambda t, s: verdict_tone(t.task_id, s), drop=8, flexible=True, most=16, optional=True),
     Column("place", "PLACE", 9, "left", lambda t, s: _where(t), lambda t, s, k: _where(t) or fmt.NONE,
            "active, reserved or scheduled at its worker", drop=90, optional=True),
     Column("worker", "WORKER", 12, "left", lambda t, s: t.worker, lambda t, s, k: t.worker or fmt.NONE,
-           "worker that has or had it", flexible=True, most=28),
+           "worker that has or had it", flexible=True, most=28, values=_each("worker")),
     Column("pid", "PID", 7, "right", lambda t, s: t.worker_pid, lambda t, s, k: _pid(t),
-           "pool process that runs it", drop=50),
+           "pool process that runs it", drop=50, values=_each("worker_pid")),
     Column("runtime", "RUNTIME", 8, "right", lambda t, s: t.ran(s.at), lambda t, s, k: runtime_text(t, s),
            "how long it ran, or has been running", tone=slow_tone, values=_runtimes),
     Column("usual", "P50 / P95", 13, "right", _usual_p95, _usual,
@@ -179,31 +195,34 @@ TASKS: tuple[Column, ...] = (
     Column("ratio", "RATIO", 7, "right", ratio, lambda t, s, k: times_text(ratio(t, s)),
            "RUNTIME by P95 of its type; - below 20 finished runs", tone=slow_tone, values=_ratios),
     Column("retries", "RETRY", 5, "right", lambda t, s: t.retries, lambda t, s, k: fmt.count(t.retries),
-           "times it was retried", tone=lambda t, s: "warn" if t.retries else "", drop=30),
+           "times it was retried", tone=lambda t, s: "warn" if t.retries else "", drop=30, values=_each("retries")),
     Column("queue", "QUEUE", 12, "left", lambda t, s: t.queue, lambda t, s, k: _text(t.queue),
-           "queue it came by", drop=91, flexible=True, most=28, optional=True),
+           "queue it came by", drop=91, flexible=True, most=28, optional=True, values=_each("queue")),
     Column("waited", "WAITED", 6, "right", lambda t, s: t.waited(), lambda t, s, k: fmt.duration(t.waited()),
            "from sent to started; needs task-sent events", drop=92, optional=True),
     Column("received", "RECEIVED", 8, "right", lambda t, s: t.received_at,
-           lambda t, s, k: fmt.clock(t.received_at, k.utc), "when a worker took it", drop=93, optional=True),
+           lambda t, s, k: fmt.clock(t.received_at, k.utc), "when a worker took it", drop=93, optional=True,
+           values=_each("received_at")),
     Column("age", "AGE", 6, "right", lambda t, s: _age(t.updated_at or None, s),
            lambda t, s, k: fmt.duration(_age(t.updated_at or None, s)),
            "since the last news of it", drop=94, optional=True, values=_ages),
     Column("eta", "ETA", 9, "right", lambda t, s: t.eta_at, _eta,
-           "when it may start", drop=95, optional=True),
+           "when it may start", drop=95, optional=True, values=_each("eta_at")),
     Column("priority", "PRIO", 4, "right", lambda t, s: t.priority,
-           lambda t, s, k: or_none(t.priority, fmt.count), "priority", drop=96, optional=True),
+           lambda t, s, k: or_none(t.priority, fmt.count), "priority", drop=96, optional=True,
+           values=_each("priority")),
     Column("root", "ROOT", 8, "left", lambda t, s: t.root_id, lambda t, s, k: (t.root_id or fmt.NONE)[:8],
-           "first task of its flow", drop=97, optional=True),
+           "first task of its flow", drop=97, optional=True, values=_each("root_id")),
     Column("parent", "PARENT", 8, "left", lambda t, s: t.parent_id,
-           lambda t, s, k: (t.parent_id or fmt.NONE)[:8], "task that sent it", drop=98, optional=True),
+           lambda t, s, k: (t.parent_id or fmt.NONE)[:8], "task that sent it", drop=98, optional=True,
+           values=_each("parent_id")),
     Column("sender", "SENT BY", 14, "left", lambda t, s: t.sender, lambda t, s, k: _text(t.sender),
-           "node that sent it; needs task-sent events", drop=99, optional=True),
+           "node that sent it; needs task-sent events", drop=99, optional=True, values=_each("sender")),
     Column("exception", "EXCEPTION", 20, "left", lambda t, s: t.exception, _exception,
            "what it raised", tone=lambda t, s: "bad" if t.exception else "", drop=100,
-           flexible=True, optional=True),
+           flexible=True, optional=True, values=_each("exception")),
     Column("args", "ARGS", 16, "left", lambda t, s: t.args,
            lambda t, s, k: call_text(t.args, t.kwargs, t.task_id, k),
-           "arguments, what looks like a secret masked", drop=101, flexible=True),
+           "arguments, what looks like a secret masked", drop=101, flexible=True, values=_each("args")),
 )
 # fmt: on

@@ -6,8 +6,11 @@ only what a sample says can be on it: 20 ms instead of 60.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
+
+from celerytop.columns import Column
+from celerytop.model.snapshot import Snapshot
 
 _MANY = 5000
 """Rows from which on a sample pays."""
@@ -15,87 +18,70 @@ _STEP = 50
 """One row in so many is in the sample."""
 
 
-def ordered(
-    ids: Sequence[str],
-    items: Mapping[str, Any],
-    value: Callable[[Any, Any], Any],
-    snapshot: Any,
-    reverse: bool,
-    limit: int | None = None,
-    in_one_go: Callable[[Sequence[Any], Any], Sequence[Any]] | None = None,
-    known_values: Values | None = None,
-) -> list[str]:
-    """The ids by ``value(item, snapshot)``; what is not known comes last both ways; equal ones keep their order.
+def ordered(ids: Sequence[str], values: Sequence[Any], reverse: bool, limit: int | None = None) -> list[str]:
+    """The ids by their values; what is not known comes last both ways; equal ones keep their order.
 
-    ``in_one_go(items, snapshot)`` gives the values of all, for columns that have something faster than one by one.
-    ``known_values`` remembers them until the picture changes.
     With a ``limit`` at least so many come back, in the right order; if more, only the first ``limit`` count.
 
-    >>> ordered(["a", "b", "c", "d"], {"a": 2, "b": None, "c": 3, "d": 2}, lambda x, s: x, None, True)
+    >>> ordered(["a", "b", "c", "d"], [2, None, 3, 2], True)
     ['c', 'a', 'd', 'b']
-    >>> ordered(["a", "b", "c", "d"], {"a": 2, "b": None, "c": 3, "d": 2}, lambda x, s: x, None, False, limit=2)
+    >>> ordered(["a", "b", "c", "d"], [2, None, 3, 2], False, limit=2)
     ['a', 'd']
     """
-
-    def read(ids: Sequence[str]) -> Sequence[Any]:
-        rows = map(items.__getitem__, ids)
-        return in_one_go(list(rows), snapshot) if in_one_go is not None else [value(row, snapshot) for row in rows]
-
-    values = read(ids) if known_values is None else known_values.of(ids, (snapshot, value), read)
+    if limit is not None and len(values) >= _MANY and (first := _first(values, reverse, limit)):
+        return [ids[index] for index in first]
     known = [index for index, each in enumerate(values) if each is not None]
-    if limit is not None and limit < len(known):
-        known = _candidates(values, known, reverse, limit)
-        known.sort(key=values.__getitem__, reverse=reverse)
-        return [ids[index] for index in known[:limit]]
     known.sort(key=values.__getitem__, reverse=reverse)
     out = [ids[index] for index in known]
+    if limit is not None and len(out) >= limit:
+        return out[:limit]
     if len(out) < len(ids):
         out += [row_id for row_id, each in zip(ids, values, strict=True) if each is None]
     return out
 
 
 class Values:
-    """What rows are sorted by, read once for each picture: typing a filter asks for parts of it again and again."""
+    """What rows are sorted by, read once for the same rows and the same picture."""
 
     def __init__(self) -> None:
+        self._rows: Sequence[Any] = ()
         self._what: object = None
-        self._ids: Sequence[str] = ()
         self._values: Sequence[Any] = ()
-        self._by_id: dict[str, Any] | None = None
         self.read = 0
         """Values read so far: a measure for tests."""
 
-    def of(self, ids: Sequence[str], what: object, read: Callable[[Sequence[str]], Sequence[Any]]) -> Sequence[Any]:
-        """The values of ``ids``; ``what`` names picture and column."""
-        if self._what != what:
-            self._what, self._ids, self._values, self._by_id = what, ids, read(ids), None
-            self.read += len(ids)
-            return self._values
-        if ids is self._ids:
-            return self._values
-        if self._by_id is None:
-            self._by_id = dict(zip(self._ids, self._values, strict=True))
-        missing = [row_id for row_id in ids if row_id not in self._by_id]
-        if missing:
-            self._by_id.update(zip(missing, read(missing), strict=True))
-            self.read += len(missing)
-        return list(map(self._by_id.__getitem__, ids))
+    def of(self, rows: Sequence[Any], column: Column, snapshot: Snapshot) -> Sequence[Any]:
+        """The values of ``rows`` in that column. What a filter leaves of them is read anew: no look-up is faster."""
+        what = (snapshot, column.key)
+        if self._rows is not rows or self._what != what:
+            self._rows, self._what = rows, what
+            if column.values is not None:
+                self._values = column.values(rows, snapshot)
+            else:
+                self._values = [column.value(row, snapshot) for row in rows]
+            self.read += len(rows)
+        return self._values
+
+    def forget(self) -> None:
+        """Hold no row."""
+        self._rows, self._what, self._values = (), None, ()
 
 
-def _candidates(values: Sequence[Any], known: list[int], reverse: bool, limit: int) -> list[int]:
-    """Those that can be among the first ``limit``: beyond a border that a sample suggests."""
-    if len(known) < _MANY:
-        return known
-    sample = sorted((values[index] for index in known[::_STEP]), reverse=reverse)
+def _first(values: Sequence[Any], reverse: bool, limit: int) -> list[int]:
+    """The first ``limit`` of very many, out of those before a border that a sample suggests; ``[]``: not found so."""
+    sample = sorted((each for each in values[::_STEP] if each is not None), reverse=reverse)
     rank = 2 * limit // _STEP + 10
     if rank >= len(sample):
-        return known
+        return []
     border = sample[rank]
     if reverse:
-        found = [index for index in known if values[index] >= border]
+        found = [index for index, each in enumerate(values) if each is not None and each >= border]
     else:
-        found = [index for index in known if values[index] <= border]
-    return found if len(found) >= limit else known
+        found = [index for index, each in enumerate(values) if each is not None and each <= border]
+    if len(found) < limit:
+        return []
+    found.sort(key=values.__getitem__, reverse=reverse)
+    return found[:limit]
 
 
 def kept(before: Sequence[str], now: Sequence[str], there: Collection[str]) -> list[str]:

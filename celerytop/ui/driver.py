@@ -86,18 +86,16 @@ class TopDriver(LinuxDriver):
         """See ``Driver``."""
         if self._writer_thread is None or (self.plain and data.startswith(_KEYBOARD)):
             return
-        if not isinstance(self._writer_thread, Writer):
-            self._adopt_writer()
         self._writer_thread.write(data)
 
-    def _adopt_writer(self) -> None:
-        """Put our writer in the place of the one Textual has just started (it has no way to name the class)."""
-        old = self._writer_thread
-        assert self._file is not None
-        self._writer_thread = Writer(self._file)
-        self._writer_thread.start()
-        if old is not None:
-            old.stop()
+    @property
+    def _writer_thread(self) -> WriterThread | None:
+        """Textual's name for it; it has no way to name the class, so ours takes the place of the one it makes."""
+        return self._writer
+
+    @_writer_thread.setter
+    def _writer_thread(self, made: WriterThread | None) -> None:
+        self._writer = None if made is None or self._file is None else Writer(self._file)
 
     @property
     def behind(self) -> bool:

@@ -216,7 +216,7 @@ class Confirm(Asking[AnyAction]):
             self._go()
         elif (line := self.instead.line) is not None:
             self.leave(None)
-            self.app.call_later(self.top.copy, line)
+            self.app.screen.call_later(self.top.copy, line)  # behind its coming to the front: that writes there too
 
     def _entered(self) -> None:
         """Where the focus is; with a name to type, only once it stands there."""

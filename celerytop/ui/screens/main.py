@@ -10,6 +10,8 @@ from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container
+from textual.geometry import Size
+from textual.reactive import reactive
 from textual.widget import AwaitMount
 from textual.widgets import Input
 
@@ -46,6 +48,13 @@ def _made(name: str) -> Page:
     return page
 
 
+class FilterLine(Input):
+    """What a filter is typed into. Textual's has the whole screen laid out for each letter, for its text has grown: two
+    paintings, 16 ms apart; this one stays one line, as wide as the screen."""
+
+    virtual_size = reactive(Size(0, 0))
+
+
 class Main(Frame):
     """All pages."""
 
@@ -75,14 +84,15 @@ class Main(Frame):
         self._first = Sift(filter)
 
     def body(self) -> ComposeResult:
-        """See ``Frame``."""
-        yield Container(id="pages")
+        """See ``Frame``. With the first page: mounted afterwards it would come one painting later."""
+        page = self.pages[self.page] = _made(self.page)
+        if isinstance(page, TablePage):
+            page.sift = self._first
+        yield Container(page, id="pages")
 
     def on_mount(self) -> None:
         """The first page."""
         self.set_page(self.page)
-        if isinstance(page := self.current, TablePage):
-            page.sift = self._first
 
     # ------------------------------------------------------------------------------------------------- pages
     @property
@@ -160,16 +170,16 @@ class Main(Frame):
         self.call_after_refresh(page.action_view, "recent")
 
     # ------------------------------------------------------------------------------------------------ filter
-    def action_filter(self) -> None:
-        """Open the filter line."""
+    async def action_filter(self) -> None:
+        """Open the filter line; the next key is for it, however soon it comes."""
         page = self._table_page()
         if page is None or self.query("#filter"):
             return
-        line = Input(page.sift.text, placeholder="words, or name:x state:x !x ~regex", id="filter", compact=True)
+        line = FilterLine(page.sift.text, placeholder="words, or name:x state:x !x ~regex", id="filter", compact=True)
         line.select_on_focus = False
         page.begin_filter()
-        self.mount(line, before="#hints")
-        line.focus()
+        await self.mount(line, before="#hints")
+        self.set_focus(line)
         self.call_after_refresh(self.hint)
 
     @on(Input.Changed, "#filter")
@@ -185,6 +195,7 @@ class Main(Frame):
         else:
             self.hint()
         self.draw_aside()
+        self.paint_now()
 
     @on(Input.Submitted, "#filter")
     def filter_kept(self, event: Input.Submitted) -> None:

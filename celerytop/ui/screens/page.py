@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import msgspec
@@ -12,9 +11,11 @@ from textual.app import ComposeResult
 from textual.screen import Screen
 
 from celerytop import columns as col
+from celerytop.model.many import many
 from celerytop.model.snapshot import Snapshot
 from celerytop.ui.arrange import Values, kept, ordered
 from celerytop.ui.news import freshness
+from celerytop.ui.screens.frame import FRAME_HEIGHT
 from celerytop.ui.screens.leaf import Page
 from celerytop.ui.sift import EVERYTHING, Sift
 from celerytop.ui.widgets.painted import Lines, Spans
@@ -54,6 +55,7 @@ class TablePage(Page):
         self.order: Sequence[str] = []
         self.matching: Sequence[str] = []
         self._values = Values()
+        self._read: tuple[Sequence[str] | None, list[Any]] = (None, [])
         self._ordered_at = float("-inf")
         self._last_order: tuple[object, Sequence[str], object, Snapshot | None] = (None, (), None, None)
         self._past: tuple[Snapshot | None, Snapshot | None] = (None, None)
@@ -68,6 +70,10 @@ class TablePage(Page):
     def ids(self, snapshot: Snapshot) -> Sequence[str]:
         """What of it shall be shown, in its natural order."""
         return list(self.known)
+
+    def read(self, ids: Sequence[str]) -> list[Any]:
+        """The items of these ids."""
+        return list(many(self.known, ids))
 
     def tone(self, item: Any, snapshot: Snapshot) -> str:
         """How an item is."""
@@ -105,8 +111,10 @@ class TablePage(Page):
         """See ``Page``. ``chosen``: somebody has asked for other rows or another order."""
         self.known = self.items(snapshot)
         ids = self.ids(snapshot)
+        if self._read[0] is not ids:
+            self._read = (None, [])
         self._lay_out(snapshot)
-        self.matching = self.sift.keep(ids, self.known, snapshot.at)
+        self.matching = self.sift.keep(ids, self.known, snapshot.at, lambda: self._rows_of(ids))
         self._arrange(snapshot, hold=bool(self.order) and (self.top.held(snapshot) or self._lately(snapshot)))
         self._show(snapshot, bool(ids), chosen)
 
@@ -117,7 +125,7 @@ class TablePage(Page):
         if above:
             band.show(above)
         pane = self.query_one(".lower", Lines)
-        height = self.size.height
+        height = self.size.height or self.app.size.height - FRAME_HEIGHT  # not laid out yet: what it will be
         lines = self.lower_height if height >= TALL else self.brief_height if height >= MIDDLE else 0
         pane.display = lines > 0
         if pane.display:
@@ -135,12 +143,19 @@ class TablePage(Page):
         column = self.sort_column
         if column is None:
             self.order = self.matching
+            self._values.forget()
             return
         if limit == -1:
             limit = self._reach
         assert self.sort is not None
         self._ordered_at = snapshot.at
         self.order = self._ordered(column, snapshot, self.sort[1], limit)
+
+    def _rows_of(self, ids: Sequence[str]) -> list[Any]:
+        """The items of these ids, read once."""
+        if self._read[0] is not ids:
+            self._read = (ids, self.read(ids))
+        return self._read[1]
 
     def _lately(self, snapshot: Snapshot) -> bool:
         """Whether very many were put in order a moment ago: not in every picture, a key might wait for that."""
@@ -158,9 +173,9 @@ class TablePage(Page):
             snapshot = before
         what = (id(self.matching), id(snapshot), column.key, reverse, limit)
         if self._last_order[0] != what:
-            found = ordered(
-                self.matching, self.known, column.value, snapshot, reverse, limit, column.values, self._values
-            )
+            rows = self.sift.rows(self.matching)
+            rows = self._rows_of(self.matching) if rows is None else rows
+            found = ordered(self.matching, self._values.of(rows, column, snapshot), reverse, limit)
             self._last_order = (what, found, self.matching, snapshot)  # held, so that an id means the same
         return self._last_order[1]
 
@@ -267,13 +282,11 @@ class TablePage(Page):
         """A filter will be typed: make ready, a few milliseconds at a time, so that keys still come through."""
         if not self.sift.text and self.snapshot is not None:
             self.sift = Sift()
-            self._make_ready(iter(self.ids(self.snapshot)))
+            self._make_ready(self._rows_of(self.ids(self.snapshot)), [])
 
-    def _make_ready(self, ids: Iterator[str]) -> None:
-        some = [self.known[row_id] for row_id in islice(ids, _AT_ONCE) if row_id in self.known]
-        if some and self.sift is not EVERYTHING:
-            self.sift.prepare(some)
-            self.call_later(self._make_ready, ids)
+    def _make_ready(self, rows: Sequence[Any], texts: list[str]) -> None:
+        if self.sift is not EVERYTHING and self.sift.prepare(rows, texts, _AT_ONCE):
+            self.call_later(self._make_ready, rows, texts)
 
     def filter_typed(self, text: str) -> None:
         """The filter as it is being typed.

@@ -15,6 +15,7 @@ from celerytop.model.secret import mask_args
 from celerytop.model.snapshot import Snapshot
 from celerytop.model.task import Task
 from celerytop.select import views
+from celerytop.select.views import RECENT
 from celerytop.ui.acting import Offer
 from celerytop.ui.screens.acting_page import MANY_AT_ONCE, ActingPage
 from celerytop.ui.widgets.painted import Span, Spans
@@ -107,6 +108,11 @@ class TasksPage(ActingPage):
             same = before is not None and before.tasks is snapshot.tasks and view is self.view
             self._listed = (snapshot, self.view, known if same and self.view.name in _STILL else found)
         return self._listed[2]
+
+    def read(self, ids: Sequence[str]) -> list[Any]:
+        """See ``TablePage``. All tasks are known in that order: to look up 100,000 takes 25 ms."""
+        every = self.view.name == RECENT and len(ids) == len(self.known)
+        return list(self.known.values())[::-1] if every else super().read(ids)
 
     def tone(self, item: Task, snapshot: Snapshot) -> str:
         """See ``TablePage``."""

@@ -45,8 +45,12 @@ class Header(Painted):
         self.repaint()
 
     def watch_aside(self) -> None:
-        """Another order or place."""
-        self.repaint()
+        """Another order or place: the last line alone, for this follows each key."""
+        now = self.snapshot
+        if now is None or not self._strips:
+            return
+        tabs = self._tabs(freshness(now, self.needs, self.top.silence), self.size.width)
+        self.put([*self._strips[:-1], strip_of(tabs, self.size.width, self.look)])
 
     def strips(self, width: int, height: int) -> list[Strip]:
         """See ``Painted``."""

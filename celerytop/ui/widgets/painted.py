@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.segment import Segment
 from textual import events
-from textual.geometry import Region
+from textual.geometry import Region, Size
 from textual.strip import Strip
 from textual.widget import Widget
 
@@ -98,6 +98,8 @@ class Painted(Widget):
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)
         self._strips: list[Strip] = []
+        self._made_for = Size(0, 0)
+        """The size that the lines were made for."""
         self.painted_cells = 0
         """Cells asked to be painted again so far; a measure for tests."""
 
@@ -121,9 +123,12 @@ class Painted(Widget):
     def repaint(self, everything: bool = False) -> None:
         """Make the lines anew and paint those cells that differ."""
         width, height = self.size
-        if not width or not height:
-            return
-        new = self.strips(width, height)[:height]
+        if width and height:
+            self.put(self.strips(width, height)[:height], everything)
+
+    def put(self, new: list[Strip], everything: bool = False) -> None:
+        """Paint those cells of these lines that differ."""
+        width, height = self._made_for = self.size
         new.extend([Strip.blank(width)] * (height - len(new)))
         old, self._strips = self._strips, new
         if everything or len(old) != len(new):
@@ -146,7 +151,11 @@ class Painted(Widget):
 
     def on_resize(self, event: events.Resize) -> None:
         """Another size: other lines."""
-        self.repaint(everything=True)
+        self.refit()
+
+    def refit(self) -> None:
+        """Paint all of it, unless a picture has come since the new size was known."""
+        self.repaint(everything=self._made_for != self.size)
 
 
 class Lines(Painted):

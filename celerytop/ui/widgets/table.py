@@ -255,10 +255,13 @@ class Table(Painted, can_focus=True):
     def on_resize(self, event: events.Resize) -> None:
         """Other room: the cursor stays in view."""
         self._scroll()
-        self.repaint(everything=True)
+        self.refit()
 
     def strips(self, width: int, height: int) -> list[Strip]:
         """See ``Painted``."""
+        state = (self.snapshot, self.widths, width, self.dim, self.look, self.top.columns_look)
+        if self._state[0] is not state[0] or self._state[1:] != state[1:] or len(self._lines) > _REMEMBERED:
+            self._state, self._lines = state, {}
         strips = [strip_of(self._heading(), width, self.look)]
         if not self.rows.total and self.ghost is None:
             return [*strips, *self._nothing(width)]
@@ -270,9 +273,6 @@ class Table(Painted, can_focus=True):
 
     def _strip_again(self, row: Row, index: int, width: int) -> Strip:
         """A row's line, made only when anything in it may have changed: a cursor that moves changes two of them."""
-        state = (self.snapshot, self.widths, width, self.dim, self.look, self.top.columns_look)
-        if self._state[0] is not state[0] or self._state[1:] != state[1:] or len(self._lines) > _REMEMBERED:
-            self._state, self._lines = state, {}
         gone = self.ghost is not None and index == self.index
         what = (row, index == self.index, gone)
         known = self._lines.get(row.id)
