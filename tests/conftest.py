@@ -9,11 +9,16 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.rig import Missing, RabbitServer, RedisServer, Sentinel, Worker
 from tests.rig.send import close_apps
 
 _vhosts = itertools.count(1)
+
+# A slow machine is no bug, and what is tried is the same in every run.
+settings.register_profile("calm", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("calm")
 
 
 def pytest_configure() -> None:

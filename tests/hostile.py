@@ -145,12 +145,12 @@ class FakeWorker:
 
     def __enter__(self) -> Self:
         self._thread.start()
-        assert self.ready.wait(5)
+        assert self.ready.wait(30)
         return self
 
     def __exit__(self, *_: object) -> None:
         self._ended.set()
-        self._thread.join(5)
+        self._thread.join(30)
         self._client.close()
 
 
@@ -161,5 +161,5 @@ def publish(client: redis.Redis) -> tuple[int, int]:
     for payload in (*bad, *odd):
         client.publish(CHANNEL, payload)
         if len(payload) > 1_000_000:  # Redis cuts off who lets 32 MB lie
-            wait_until(lambda: not any(int(one["omem"]) for one in client.client_list()), 10, "it is read")
+            wait_until(lambda: not any(int(one["omem"]) for one in client.client_list()), 30, "it is read")
     return len(bad), len(odd)

@@ -40,6 +40,11 @@ app.conf.update(
 """
 
 
+@pytest.fixture(autouse=True)
+def _a_slow_machine_may_take_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(AppQuery.facts, "__defaults__", (50.0,))
+
+
 def project(folder: Path, text: str = PROJECT, name: str = "proj") -> Path:
     (folder / f"{name}.py").write_text(text)
     return folder

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import time
+from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
+import redis
 
 from celerytop.build import build
 from celerytop.model.observation import UP
@@ -26,6 +28,11 @@ slowlog|len latency|latest config|get acl|whoami psubscribe punsubscribe
 """
 ALLOWED = frozenset([*_LOOK.split(), "publish", "brpop", "rpop", "del"])
 """The look-only account's rights, and what asking workers needs."""
+_REPEATABLE = frozenset(word.partition("|")[0] for word in _LOOK.split()) - {
+    *("auth", "hello", "select", "client", "acl", "psubscribe", "punsubscribe")
+}
+AGAIN = 5
+"""Times that a command is slow which is slow by itself."""
 
 
 @contextmanager
@@ -36,7 +43,7 @@ def watching(url: str, **flags: object) -> Iterator[Monitor]:
     monitor = build(options, options.broker)
     monitor.start()
     try:
-        wait_until(lambda: all(status.state == UP for status in monitor.latest.sources), 15, "all sources up")
+        wait_until(lambda: all(status.state == UP for status in monitor.latest.sources), 30, "all sources up")
         yield monitor
     finally:
         monitor.stop()
@@ -48,12 +55,12 @@ def test_redis_is_asked_little_and_only_to_read(redis_server: RedisServer) -> No
         send(url, "rig.add", (number, 1), queue=f"queue{number}", priority=number % 4)
     with Worker(url, result_backend="", extra=("--without-gossip", "--without-mingle")) as worker:
         send(url, "rig.sleep", (300,), ignore_result=True)
-        wait_until(lambda: "rig.sleep" in worker.log, 10, "it has begun")
+        wait_until(lambda: "rig.sleep" in worker.log, 30, "it has begun")
         client.config_set("slowlog-log-slower-than", 1000)
         client.config_resetstat()
         alone = _spent(client, WATCHED / 2)
         with watching(url) as monitor:
-            wait_until(lambda: len(monitor.latest.queues) == 21, 10, "the queues are known")
+            wait_until(lambda: len(monitor.latest.queues) == 21, 30, "the queues are known")
             client.slowlog_reset()
             spent = _spent(client, WATCHED)
             mine = [one for one in client.client_list() if one["name"].startswith("celerytop")]
@@ -86,13 +93,24 @@ def _counted(client: Any) -> dict[str, int]:
 
 
 def _own_slow(client: Any) -> list[bytes]:
-    """Our commands above a millisecond; what a busy machine held up for longer than ten says nothing of a command."""
+    """Our commands above a millisecond that are so each time: what a busy machine held up once says nothing of them."""
     names = {one["addr"]: one["name"] for one in client.client_list()}
-    return [
+    found = Counter(
         entry["command"]
-        for entry in client.slowlog_get(100)
-        if names.get(entry["client_address"].decode(), "").startswith("celerytop") and entry["duration"] < 10_000
-    ]
+        for entry in client.slowlog_get(1000)
+        if names.get(entry["client_address"].decode(), "").startswith("celerytop")
+    )
+    return [words for words, often in found.items() if often >= AGAIN or _slow_again(client, words)]
+
+
+def _slow_again(client: Any, words: bytes) -> bool:
+    if words.split()[0].lower().decode() not in _REPEATABLE:
+        return False
+    client.slowlog_reset()
+    for _ in range(AGAIN):
+        with suppress(redis.ResponseError):
+            client.execute_command(*words.split(b" "))
+    return [entry["command"] for entry in client.slowlog_get(1000)].count(words) == AGAIN
 
 
 @pytest.mark.timeout(120)
@@ -100,21 +118,26 @@ def test_rabbitmq_sees_no_churn(rabbitmq_server: RabbitServer, rabbitmq_vhost: s
     url = rabbitmq_server.url(rabbitmq_vhost)
     send(url, "rig.add", (1, 2), queue="kept")
     with watching(url, management_url=rabbitmq_server.management_url) as monitor:
-        wait_until(lambda: "kept" in monitor.latest.queues, 15, "the queue is known")
-        time.sleep(6.0)  # its statistics are five seconds old
-        before = _churn(rabbitmq_server)
+        wait_until(lambda: "kept" in monitor.latest.queues, 30, "the queue is known")
+        begun, before = time.monotonic(), _churn(rabbitmq_server)
         time.sleep(WATCHED)  # a measurement over a length of time
-        after = _churn(rabbitmq_server)
+        after, took = _churn(rabbitmq_server), time.monotonic() - begun
         grown = {name: after[name] - before[name] for name in after}
+        grown.pop("queue_declared")  # asked whether it is there
         channels = grown.pop("channel_created"), grown.pop("channel_closed")
         assert not any(grown.values()), grown
-        assert max(channels) <= WATCHED, "a queue or exchange that is missing costs its channel, ever more seldom"
+        # a missing exchange costs its channel each time that workers are asked; a missing queue ever more seldom: the
+        # three times are those of its first nine seconds
+        assert max(channels) <= took + 3, (channels, took)
         mine = rabbitmq_server.ctl("list_connections", "vhost", "client_properties", "-q")
         assert 1 <= sum(rabbitmq_vhost in row and "celerytop" in row for row in mine.splitlines()) <= 3
 
 
 def _churn(server: RabbitServer) -> dict[str, int]:
-    """How many connections, channels and queues were ever made and ended on this node."""
-    found = server.api("GET", "/overview?columns=churn_rates")["churn_rates"]
-    names = ("connection_created", "connection_closed", "channel_created", "channel_closed")
-    return {name: found.get(name, 0) for name in (*names, "queue_created", "queue_deleted")}
+    """How many connections, channels and queues were ever made and ended on this node, by its own count of this moment:
+    the management API's is five seconds old.
+    """
+    (row,) = server.ctl("eval", "ets:tab2list(connection_churn_metrics).").strip().strip("[]").split("\n")
+    kinds = ("connection_created", "connection_closed", "channel_created", "channel_closed")
+    numbers = map(int, row.strip("{}").split(",")[1:])
+    return dict(zip((*kinds, "queue_declared", "queue_created", "queue_deleted"), numbers, strict=True))

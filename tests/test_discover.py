@@ -17,7 +17,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from celerytop import config
+from celerytop import config, discover
 from celerytop.app_settings import AppQuery
 from celerytop.broker_url import parse_url
 from celerytop.discover import Found, candidates, find, identity
@@ -29,6 +29,7 @@ from celerytop.sources.worker_start import look as look_at
 from tests.rig import RedisServer, Worker, wait_until
 
 SECRET = "hunter2"
+pytestmark = pytest.mark.timeout(180)
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +41,8 @@ def server() -> Iterator[RedisServer]:
 @pytest.fixture(autouse=True)
 def _no_config(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(config, "SYSTEM", tmp_path / "config.toml")
+    monkeypatch.setattr(AppQuery.facts, "__defaults__", (50.0,))  # a slow machine may take longer
+    monkeypatch.setattr(discover, "TIMEOUT", 50.0)
 
 
 def look(pids: list[int], choose: Callable[[tuple[Found, ...]], Found] | None = None) -> Options:
@@ -59,7 +62,7 @@ def asleep(words: str, folder: Path, **environ: str) -> Iterator[int]:
     )
     try:
         wait_until(
-            lambda: psutil.Process(process.pid).cmdline()[:1] in ([one] for one in words.split() + argv), 5, words
+            lambda: psutil.Process(process.pid).cmdline()[:1] in ([one] for one in words.split() + argv), 30, words
         )
         yield process.pid
     finally:
@@ -172,12 +175,12 @@ def test_a_title_that_hides_the_environment_is_checked_by_connections(
     assert process.stdin is not None
     try:
         # for a moment after exec the kernel shows no command line at all
-        wait_until(lambda: psutil.Process(process.pid).cmdline(), 5, "it is started")
+        wait_until(lambda: psutil.Process(process.pid).cmdline(), 30, "it is started")
         found, (trouble,) = candidates([process.pid])
         assert not found and "hides its environment" in trouble and SECRET not in trouble
         process.stdin.write(connect.encode())
         process.stdin.close()
-        (one,) = wait_until(lambda: candidates([process.pid])[0], 10, "connected")
+        (one,) = wait_until(lambda: candidates([process.pid])[0], 30, "connected")
         assert one.settings.address.endpoints[0].port == server.port
     finally:
         process.kill()

@@ -5,10 +5,10 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
+from tests.patient import ENDLESS, PATIENT
 from tests.rig import RedisServer, Terminal, wait_until
 
 ENDS = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGINT)
@@ -22,17 +22,15 @@ def test_a_signal_ends_a_report_with_128_and_its_number(
 ) -> None:
     client = redis_server.client()
     program = subprocess.Popen(
-        [*PROGRAM, *words, "-b", redis_server.url()],
+        [*ENDLESS, *words, "-b", redis_server.url()],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
-    wait_until(lambda: [one for one in client.client_list() if one["name"] == "celerytop"], 10, "it looks")
+    wait_until(lambda: [one for one in client.client_list() if one["name"] == "celerytop"], 30, "it looks")
     program.send_signal(number)
-    began = time.monotonic()
-    _, said = program.communicate(timeout=10)
+    _, said = program.communicate(timeout=30)  # with all its patience: it waits for nothing
     assert (program.returncode, said) == (128 + number, b"")
-    assert time.monotonic() - began < 2.0
     assert not client.keys("*")
-    wait_until(lambda: len(client.client_list()) == 1, 3, "its connections are closed")
+    wait_until(lambda: len(client.client_list()) == 1, 20, "its connections are closed")
 
 
 @pytest.mark.pty
@@ -41,16 +39,20 @@ def test_a_signal_ends_the_screen_and_gives_the_terminal_back(
     redis_server: RedisServer, number: signal.Signals
 ) -> None:
     client = redis_server.client()
-    with Terminal([*PROGRAM, "-b", redis_server.url()]) as screen:
+    with Terminal([*PATIENT, "-b", redis_server.url()]) as screen:
         before = screen.settings()
-        screen.wait_for("LIVE", 10)
+        screen.wait_for("LIVE", 30)
         screen.signal(number)
-        assert screen.wait_exit(5) == 128 + number
+        assert screen.wait_exit(20) == 128 + number
         assert screen.settings() == before
-        wait_until(lambda: screen.raw.rfind(b"\x1b[?1049l") > screen.raw.rfind(b"\x1b[?1049h"), 2, "the shell's screen")
-        assert screen.raw.rfind(b"\x1b[?25h") > screen.raw.rfind(b"\x1b[?25l"), "the cursor"
+        for end, begin, what in ((b"1049l", b"1049h", "the shell's screen"), (b"25h", b"25l", "the cursor")):
+            wait_until(lambda end=end, begin=begin: _last(screen, end) > _last(screen, begin), 20, what)  # type: ignore[misc]
         assert b"Traceback" not in screen.raw
     assert not client.keys("*")
+
+
+def _last(screen: Terminal, mode: bytes) -> int:
+    return screen.raw.rfind(b"\x1b[?" + mode)
 
 
 def test_nohup_is_obeyed(redis_server: RedisServer) -> None:
@@ -61,13 +63,13 @@ def test_nohup_is_obeyed(redis_server: RedisServer) -> None:
     assert program.stdout is not None
     program.stdout.readline()
     program.send_signal(signal.SIGHUP)
-    _, said = program.communicate(timeout=10)
+    _, said = program.communicate(timeout=30)
     assert (program.returncode, said) == (0, b"")
 
 
 def shell(script: str) -> subprocess.CompletedProcess[str]:
     line = script.replace("celerytop", " ".join(PROGRAM), 1)
-    return subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=20, check=False)
+    return subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=40, check=False)
 
 
 def test_a_reader_that_leaves_ends_it_without_a_word(redis_server: RedisServer) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from tests.rig import RabbitServer, RedisServer
 
+pytestmark = pytest.mark.timeout(180)
 HEAVY = ("celery", "kombu", "pika", "amqp")
 _CHILD = """
 import json, sys
@@ -145,6 +146,8 @@ def test_the_first_screen_loads_only_what_it_shows(redis_server: RedisServer) ->
         "discover",
         "demo",
         "watch",
+        "runbook",
+        "ui.screens.asking",
     )
     assert not [name for name in ours for part in late if name.startswith(f"celerytop.{part}")]
     pages = {

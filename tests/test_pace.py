@@ -5,8 +5,13 @@ from __future__ import annotations
 import os
 import threading
 import time
+from contextlib import suppress
+
+import pytest
+import redis
 
 from celerytop.build import build
+from celerytop.model.snapshot import Snapshot, SourceStatus
 from celerytop.options import load
 from tests.rig import RedisServer, wait_until
 
@@ -18,6 +23,7 @@ while now() < till do end
 """Redis answers nobody meanwhile."""
 
 
+@pytest.mark.timeout(200)
 def test_a_slow_redis_is_asked_less_and_the_screen_says_so(redis_server: RedisServer) -> None:
     client = redis_server.client()
     client.lpush("celery", "x")
@@ -27,7 +33,8 @@ def test_a_slow_redis_is_asked_less_and_the_screen_says_so(redis_server: RedisSe
     def hold() -> None:
         mine = redis_server.client()
         while not over.is_set():
-            mine.eval(_BUSY, 0, "0.5")
+            with suppress(redis.TimeoutError):  # a machine so busy that half a second takes two: it is slow as well
+                mine.eval(_BUSY, 0, "0.5")
 
     options = load({"broker": redis_server.url(), "passive": True}, {}, os.getcwd())
     assert options.broker is not None
@@ -35,26 +42,35 @@ def test_a_slow_redis_is_asked_less_and_the_screen_says_so(redis_server: RedisSe
     monitor.start()
     thread = threading.Thread(target=hold)
     try:
-        wait_until(lambda: "celery" in monitor.latest.queues, 10, "the queue is seen")
+        wait_until(lambda: "celery" in monitor.latest.queues, 30, "the queue is seen")
         thread.start()
-        wait_until(lambda: any("takes" in note for note in monitor.latest.notes), 20, "it says so")
-        note = next(note for note in monitor.latest.notes if "takes" in note)
+        status, note = wait_until(lambda: _slowed(monitor.picture()), 40, "it is asked half as often, and that is said")
         assert "asked every" in note and "not every 1 s" in note, note
-        status = monitor.latest.source("queues")
-        assert status is not None and status.state == "UP"
-        assert status.asked_every is not None and status.usually_every is not None
-        assert status.asked_every >= 2 * status.usually_every
+        assert status.state == "UP"
         over.set()
         thread.join()
         before, begun = _lengths_asked(client), time.monotonic()
-        wait_until(lambda: not any("takes" in note for note in monitor.latest.notes), 45, "it is fast again")
-        rate = (_lengths_asked(client) - before) / (time.monotonic() - begun)
-        assert rate < 4 * 0.75, "four lists a second is what is asked of a fast one"
+        wait_until(lambda: not _told(monitor.picture()), 90, "it is fast again")
+        asked, took = _lengths_asked(client) - before, time.monotonic() - begun
+        # half as often as a fast one, which is asked for four lists a second; and one look before, one behind
+        assert asked <= took * 4 / 2 + 2 * 4, (asked, took)
     finally:
         over.set()
         if thread.ident is not None:
             thread.join()
         monitor.stop()
+
+
+def _told(snapshot: Snapshot) -> str | None:
+    return next((note for note in snapshot.notes if "takes" in note), None)
+
+
+def _slowed(snapshot: Snapshot) -> tuple[SourceStatus, str] | None:
+    """How the queues do, and the note, once both are there."""
+    status, note = snapshot.source("queues"), _told(snapshot)
+    if status is None or note is None or status.asked_every is None or status.usually_every is None:
+        return None
+    return (status, note) if status.asked_every >= 2 * status.usually_every else None
 
 
 def _lengths_asked(client: object) -> int:

@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from celerytop.model.outcome import WORDS
+from tests.actions.stage import PATIENCE, has_begun, lives
 from tests.rig import RedisServer, Terminal, Worker, free_port, wait_until
 from tests.rig.process import ROOT
 from tests.rig.send import send
@@ -45,19 +46,20 @@ def run(tmp_path: Path) -> Any:
 @pytest.fixture
 def busy(redis_server: RedisServer) -> Iterator[tuple[str, Worker, str, psutil.Process]]:
     """A prefork worker that sleeps in a task."""
-    url = redis_server.url()
+    url, client = redis_server.url(), redis_server.client()
     with Worker(url, concurrency=1) as worker:
         task_id = send(url, "rig.sleep", (300,), ignore_result=True).id
-        wait_until(lambda: "rig.sleep" in worker.log, 10, "it has begun")
+        wait_until(lambda: task_id in worker.log, PATIENCE, "it is received")
+        wait_until(lambda: not client.hlen("unacked"), PATIENCE, "it has begun")
         (child,) = worker.children()
-        yield url, worker, task_id, psutil.Process(child if isinstance(child, int) else child.pid)
+        yield url, worker, task_id, child
 
 
 def test_a_task_that_is_terminated_is_said_to_be_stopped_when_its_process_is_gone(busy: Any, run: Any) -> None:
     url, worker, task_id, child = busy
     done = run("revoke", task_id, "--terminate", "--yes", "--json", url=url)
     assert done.code == 0, done
-    assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
+    assert not lives(child.pid)
     (outcome,) = done.told["outcomes"]
     assert done.told["schema"] == 1
     assert (outcome["command"], outcome["task_id"], outcome["worker"]) == ("revoke", task_id, worker.nodename)
@@ -77,7 +79,7 @@ def test_a_running_task_that_is_only_revoked_is_not_stopped(busy: Any, run: Any)
 def test_a_task_that_waits_is_flagged_and_that_is_what_was_asked_for(busy: Any, run: Any) -> None:
     url, worker, _, _ = busy
     waiting = send(url, "rig.add", (1, 2), ignore_result=True).id
-    wait_until(lambda: waiting in worker.log, 10, "it is reserved")
+    wait_until(lambda: waiting in worker.log, PATIENCE, "it is reserved")
     done = run("revoke", waiting, "--yes", "--json", url=url)
     assert (done.code, done.told["outcomes"][0]["outcome"]) == (0, "FLAGGED_ONLY"), done
 
@@ -94,12 +96,12 @@ def test_one_rung_a_command(redis_server: RedisServer, run: Any) -> None:
     with Worker(url, concurrency=1, events=False) as worker:
         (child,) = psutil.Process(worker.pid).children()
         task_id = send(url, "rig.ignore_sigterm", (60,), ignore_result=True).id
-        wait_until(lambda: task_id in worker.log, 10, "it is reserved")
+        wait_until(lambda: has_begun("rig.ignore_sigterm", child.pid), PATIENCE, "it has begun")
         first = run("revoke", task_id, "--terminate", "--wait", "1", "--yes", url=url)
         assert first.code == 1 and first.out.startswith("NOT STOPPED"), first
         then = run("revoke", task_id, "--signal", "KILL", "--yes", url=url)
         assert then.code == 0 and then.out.startswith("STOPPED"), then
-        assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
+        assert not lives(child.pid)
 
 
 @pytest.mark.parametrize("how", [("--read-only",), ("CELERYTOP_READ_ONLY",)])
@@ -123,10 +125,10 @@ def test_a_person_is_told_what_it_does_and_asked(busy: Any, tmp_path: Path) -> N
     url, _, task_id, child = busy
     command = [sys.executable, "-m", "celerytop", "revoke", task_id, "--terminate", "-b", url]
     with Terminal(command, columns=120, rows=30, env={"XDG_STATE_HOME": str(tmp_path)}) as terminal:
-        terminal.wait_for("Go on?", 15)
+        terminal.wait_for("Go on?", PATIENCE)
         assert "rig.sleep" in terminal.text and child.is_running()
         terminal.write("n\r")
-        assert terminal.wait_exit(10) != 0
+        assert terminal.wait_exit(PATIENCE) != 0
     assert child.is_running()
 
 

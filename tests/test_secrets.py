@@ -16,6 +16,9 @@ import pytest
 from celerytop.options import Options, load
 from tests.rig import RedisServer, Terminal, Worker, free_port, wait_until
 from tests.rig.send import send
+from tests.written import written
+
+pytestmark = pytest.mark.timeout(180)
 
 _PLACES = ("url", "failover", "query", "sentinel", "option", "broker", "custom", "argument", "token", "raised")
 _MORE = ("management", "environment")
@@ -34,7 +37,7 @@ def run(*words: str, code: int | None = 0, **environ: str) -> str:
     env = {**os.environ, "SOWN": SOWN["environment"], **environ}
     done = subprocess.run(
         [sys.executable, "-m", "celerytop", *words],
-        capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=40, check=False, env=env,
+        capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=60, check=False, env=env,
     )  # fmt: skip
     written = done.stdout + done.stderr
     assert code is None or done.returncode == code, written
@@ -62,7 +65,7 @@ def cluster() -> Iterator[tuple[RedisServer, Worker]]:
             send(url, "rig.fail", (f"cannot open amqp://u:{SOWN['raised']}@h// with password={SOWN['raised']}",))
             send(url, "rig.sleep", (300, {"password": SOWN["argument"]}))
             send(url, "rig.echo", (), {"password": SOWN["argument"] + "x" * 2000, "card_number": CARD}, queue="nobody")
-            wait_until(lambda: "rig says" in worker.log or "cannot open" in worker.log, 10, "the failure")
+            wait_until(lambda: "rig says" in worker.log or "cannot open" in worker.log, 30, "the failure")
             yield server, worker
 
 
@@ -136,7 +139,7 @@ def walk(screen: Terminal, *steps: tuple[str, str]) -> None:
     """Press a key, then wait for what it brings: Esc and the next key must not come as one."""
     for key, words in steps:
         screen.keys(key)
-        screen.wait_for(words, 10)
+        screen.wait_for(words)
 
 
 @pytest.mark.pty
@@ -144,7 +147,7 @@ def test_what_is_drawn(cluster: tuple[RedisServer, Worker]) -> None:
     server, _ = cluster
     env = {"CELERYTOP_BROKER": server.url(), "SOWN": SOWN["environment"]}
     with Terminal([sys.executable, "-m", "celerytop"], 180, 50, env=env) as screen:
-        screen.wait_for("nobody", 10)
+        screen.wait_for("nobody")
         send(server.url(), "rig.fail", (f"cannot open redis://:{SOWN['raised']}@h",))
         send(server.url(), "rig.echo", (), {"password": [SOWN["argument"]]})
         walk(
@@ -156,7 +159,7 @@ def test_what_is_drawn(cluster: tuple[RedisServer, Worker]) -> None:
             ("escape", "sort READY"),
         )
         walk(screen, ("2", "WORKER"), ("enter", "Workers >"))
-        screen.wait_for("s3_secret_access_key", 15)
+        screen.wait_for("s3_secret_access_key")
         walk(screen, ("end", "mongodb_backend_settings"), ("escape", "sort STATE"), ("3", "[f]ailed"))
         for view, words in (("f", "rig.fail"), ("a", "rig.sleep"), ("l", "rig.echo")):
             walk(
@@ -169,11 +172,11 @@ def test_what_is_drawn(cluster: tuple[RedisServer, Worker]) -> None:
             )
         for page in ("5", "6", "8"):
             screen.keys(page)
-            screen.wait_for({"5": "where the memory", "6": "PROCESS", "8": "rig.fail"}[page], 10)
+            screen.wait_for({"5": "where the memory", "6": "PROCESS", "8": "rig.fail"}[page])
         title = Path(f"/proc/{screen.pid}/cmdline").read_bytes()
         screen.keys("q")
-        assert screen.wait_exit(10) == 0
-        assert not leaked(bytes(screen.raw), title)
+        assert screen.wait_exit() == 0
+        assert not leaked(written(screen), title)
 
 
 def test_the_seeds_are_where_they_are_thought_to_be(cluster: tuple[RedisServer, Worker]) -> None:

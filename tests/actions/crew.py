@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any, Self
 
 from celerytop.actions.actor import open_link_of
 from celerytop.model.action import AnyAction
 from celerytop.model.observation import ActionReported
 from celerytop.model.outcome import ActionReport, Outcome
-from tests.actions.stage import Stage
+from tests.actions.stage import PATIENCE, Stage
 from tests.rig import Worker, wait_until
 
 
@@ -21,11 +22,11 @@ class Crew(Stage):
         for name, kind in kinds.items():
             self.workers[name] = Worker(self.url, **{"queues": (name,), **kind}).launch()
         for worker in self.workers.values():
-            worker.wait_ready()
+            worker.wait_ready(60)
         if not self.monitor.looked():
             self.monitor.start()
         names = {worker.nodename for worker in self.workers.values()}
-        wait_until(lambda: self._known(names), 15, "the monitor knows all workers")
+        wait_until(lambda: self._known(names), PATIENCE, "the monitor knows all workers")
         return self
 
     def named(self, *names: str) -> tuple[str, ...]:
@@ -36,9 +37,15 @@ class Crew(Stage):
         """To its end; by the short name of each worker. Every worker has one verdict, and the monitor the report."""
         return self.by_name(self.report(action))
 
-    def report(self, action: AnyAction) -> ActionReport:
-        """To its end, and into the next picture."""
-        report = self.perform(action)
+    def report(
+        self, action: AnyAction, *, at: str | None = None, then: Callable[[], None] | None = None
+    ) -> ActionReport:
+        """To its end, and into the next picture; ``then`` is called when the story has come to the words ``at``."""
+        for report in self.actor.perform(1, action, self.see):
+            if at is not None and then is not None and any(at in step.text for step in report.steps):
+                then()
+                at = None
+        assert report.settled_at is not None and at is None
         self.monitor.fold(ActionReported(time.time(), report))
         return report
 
@@ -50,23 +57,24 @@ class Crew(Stage):
         return {short[one.worker or ""]: one for one in found}
 
     def stats(self, name: str) -> dict[str, Any]:
-        """Its own word, asked past the code under test."""
-        found: dict[str, Any] = self._ask("stats", name)
+        """Its own word."""
+        found: dict[str, Any] = self.ask("stats", name)
         return found
 
     def queues(self, name: str) -> set[str]:
         """What it takes from."""
-        return {one["name"] for one in self._ask("active_queues", name)}
+        return {one["name"] for one in self.ask("active_queues", name)}
 
     def processes(self, name: str) -> set[int]:
         """Of its pool, as it says."""
         return set(self.stats(name)["pool"]["processes"])
 
-    def _ask(self, method: str, name: str) -> Any:
+    def ask(self, method: str, name: str) -> Any:
+        """Past the code under test."""
         link = open_link_of(self.settings)
         try:
             nodename = self.workers[name].nodename
-            return link.control.ask(method, {}, (nodename,), 3.0).by_worker[nodename].body
+            return link.control.ask(method, {}, (nodename,), 10.0).by_worker[nodename].body
         finally:
             link.close()
 
@@ -75,7 +83,7 @@ class Crew(Stage):
         worker = self.see().workers.get(nodename)
         return worker.pids if worker is not None else ()
 
-    def wait_worker(self, name: str, state: str, timeout: float = 15.0) -> None:
+    def wait_worker(self, name: str, state: str, timeout: float = PATIENCE) -> None:
         """Until the monitor says so of it."""
         nodename = self.workers[name].nodename
         wait_until(lambda: self.see().workers[nodename].state == state, timeout, f"{name} is {state}")

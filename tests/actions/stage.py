@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import base64
 import json
+import signal
 import threading
-import time
+import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -26,6 +27,9 @@ from celerytop.model.task import Task
 from celerytop.options import Options
 from celerytop.targets import target_of
 from tests.rig import Worker, send, wait_until
+
+PATIENCE = 30.0
+"""Seconds for what a machine with time to spare does in a tenth of one: a deadline is no measurement."""
 
 
 class Stage:
@@ -48,10 +52,10 @@ class Stage:
             conf = {"worker_prefetch_multiplier": 4}
             self.workers[pool] = Worker(self.url, pool=pool, concurrency=slots, queues=(pool,), conf=conf).launch()
         for worker in self.workers.values():
-            worker.wait_ready()
+            worker.wait_ready(60)
         self.monitor.start()
         names = {worker.nodename for worker in self.workers.values()}
-        wait_until(lambda: self._known(names), 15, "the monitor knows all workers")
+        wait_until(lambda: self._known(names), PATIENCE, "the monitor knows all workers")
         return self
 
     def _known(self, names: set[str]) -> bool:
@@ -75,7 +79,7 @@ class Stage:
         """To its end."""
         return perform(self.actor, action, self.see)
 
-    def revoke(self, task_id: str, signal: str | None = None, wait: float = 10.0) -> Outcome:
+    def revoke(self, task_id: str, signal: str | None = None, wait: float = PATIENCE) -> Outcome:
         """Of what the snapshot knows of it."""
         tree = self._tree(task_id)
         action = Revoke(targets=(target_of(self.see(), task_id),), signal=signal, wait=wait)
@@ -105,16 +109,23 @@ class Stage:
         """One task that runs, as events and its worker say; its id and process."""
         task_id = self.send(pool, name, *args)
         self.wait_state(task_id, "STARTED")
-        pid = wait_until(lambda: self.pid_of(task_id), 10, f"{name} has a process")
+        pid = self.wait_pid(task_id)
         if pool == "prefork":
             self._processes[task_id] = pid
+            wait_until(lambda: has_begun(name, pid), PATIENCE, f"{name} is inside")
         return task_id, pid
+
+    def end(self, pool: str, count: int = 1) -> None:
+        """So many ``rig.subprocess`` of this worker end, by themselves and now: nothing is raced against a clock."""
+        worker = self.workers[pool]
+        for one in wait_until(lambda: programs(worker, count), PATIENCE, f"{count} programs below {pool}"):
+            one.kill()
 
     def task(self, task_id: str) -> Task | None:
         """As the monitor sees it."""
         return self.see().tasks.get(task_id)
 
-    def wait_state(self, task_id: str, state: str, timeout: float = 15.0) -> Task:
+    def wait_state(self, task_id: str, state: str, timeout: float = PATIENCE) -> Task:
         """Until the monitor has heard of it."""
 
         def there() -> Task | None:
@@ -137,6 +148,10 @@ class Stage:
             if task_id in post.running:
                 return post.running[task_id].pid or -1
         return None
+
+    def wait_pid(self, task_id: str) -> int:
+        """Until a worker that answers says so."""
+        return wait_until(lambda: self.pid_of(task_id), PATIENCE, f"{task_id} has a process")
 
     def busy(self) -> list[str]:
         """Ids that run anywhere."""
@@ -163,10 +178,63 @@ def tree_of(pid: int) -> list[int]:
     return [pid, *(child.pid for child in psutil.Process(pid).children(recursive=True))]
 
 
+def has_begun(name: str, pid: int) -> bool:
+    """A task is said to run when its process has been given it: what it sets up for itself comes later."""
+    if name == "rig.ignore_sigterm":
+        return ignores(pid, signal.SIGTERM)
+    if name == "rig.swallow_soft":  # it sleeps inside its try
+        return psutil.Process(pid).status() == psutil.STATUS_SLEEPING
+    return True
+
+
+def ignores(pid: int, number: int) -> bool:
+    """The process has set this signal to SIG_IGN; without ``/proc`` nobody can tell."""
+    if not (status := Path(f"/proc/{pid}/status")).exists():
+        return True
+    (mask,) = (line.split()[1] for line in status.read_text().splitlines() if line.startswith("SigIgn:"))
+    return bool(int(mask, 16) >> (number - 1) & 1)
+
+
+def programs(worker: Worker, count: int) -> list[psutil.Process] | None:
+    """What its tasks execute, when that is as many as ``count``: between fork and exec one has not its name yet."""
+    found = [one for one in worker.children() if _called(one, "sleep")]
+    return found if len(found) == count else None
+
+
+def _called(one: psutil.Process, name: str) -> bool:
+    try:
+        return one.name() == name and one.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def grown_tree(pid: int, least: int) -> list[int]:
+    """Its living descendants and itself, once there are so many and each is at its work: one that has read nothing has
+    been forked and no more. A pool's child that has no job yet ends with its parent; with a job it outlives it.
+    """
+
+    def whole() -> list[int] | None:
+        tree = tree_of(pid)
+        return tree if len(tree) >= least and all(map(_has_read, tree[1:])) else None
+
+    return wait_until(whole, PATIENCE, f"{least} processes from {pid} on")
+
+
+def _has_read(pid: int) -> bool:
+    try:
+        return bool(psutil.Process(pid).io_counters().read_chars)
+    except (AttributeError, NotImplementedError):  # a system that does not count
+        return True
+    except psutil.NoSuchProcess:
+        return False
+
+
 class Wire:
     """Every control message on a Redis, as a stranger hears it."""
 
     def __init__(self, client: redis_py.Redis) -> None:
+        self._client = client
+        self._marks: set[bytes] = set()
         self._pubsub = client.pubsub(ignore_subscribe_messages=True)  # type: ignore[no-untyped-call]
         self._pubsub.psubscribe("*.pidbox")
         self._messages: list[dict[str, Any]] = []
@@ -175,7 +243,7 @@ class Wire:
 
     def __enter__(self) -> Self:
         self._thread.start()
-        wait_until(lambda: self._pubsub.subscribed, 5, "we listen")
+        self._mark()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -186,14 +254,17 @@ class Wire:
     def _listen(self) -> None:
         while not self._done.is_set():
             found = self._pubsub.get_message(timeout=0.05)
-            if found:
+            if found and found["channel"] == b"wire.pidbox":
+                self._marks.add(found["data"])
+            elif found:
                 self._messages.append(json.loads(base64.b64decode(json.loads(found["data"])["body"])))
 
-    def commands(self, *methods: str, settle: float = 0.3) -> Sequence[dict[str, Any]]:
-        """What was heard of these methods, once nothing more has come for a moment."""
-        count, since = -1, time.monotonic()
-        while count != len(self._messages) or time.monotonic() - since < settle:
-            if count != len(self._messages):
-                count, since = len(self._messages), time.monotonic()
-            time.sleep(0.02)
+    def _mark(self) -> None:
+        """Until we hear ourselves: then we have heard all that was said before."""
+        word = uuid.uuid4().hex.encode()
+        wait_until(lambda: self._client.publish("wire.pidbox", word) and word in self._marks, PATIENCE, "we listen")
+
+    def commands(self, *methods: str) -> Sequence[dict[str, Any]]:
+        """What has been sent of these methods so far."""
+        self._mark()
         return [message for message in self._messages if message["method"] in methods]

@@ -80,9 +80,9 @@ def test_a_prefix_is_kept_and_no_reply_is_left_behind(
     client = redis_server.client()
     settings = BrokerSettings(parse_url(redis_server.url()), global_keyprefix="px:")
     link = open_link_of(settings)
-    assert link.control.ask("ping", {}, (worker.nodename,), 5.0).by_worker[worker.nodename].ok == "pong"
+    assert link.control.ask("ping", {}, (worker.nodename,), 20.0).by_worker[worker.nodename].ok == "pong"
     assert link.control.tell("revoke", {"task_id": ["x"]}, (worker.nodename,)) == 1
-    held = link.control.ask("revoked", {}, (worker.nodename,), 5.0).by_worker[worker.nodename]
+    held = link.control.ask("revoked", {}, (worker.nodename,), 20.0).by_worker[worker.nodename]
     assert held.body == ["x"]
     worker.freeze()
     link.control.ask("active", {}, (worker.nodename,), 0.01)
@@ -90,8 +90,8 @@ def test_a_prefix_is_kept_and_no_reply_is_left_behind(
     link.close()
     assert client.keys("px:celerytop-*") == []
     worker.thaw()
-    wait_until(lambda: client.keys("px:celerytop-*"), 5, "a late answer has come")
+    wait_until(lambda: client.keys("px:celerytop-*"), 20, "a late answer has come")
     link = open_link_of(settings)
-    assert link.control.ask("ping", {}, (worker.nodename,), 5.0).by_worker
+    assert link.control.ask("ping", {}, (worker.nodename,), 20.0).by_worker
     link.close()
     assert client.keys("px:celerytop-*") == []

@@ -15,7 +15,7 @@ from celerytop.actions.processes import look_at
 from celerytop.model.action import KillTree, Revoke, Target
 from celerytop.model.outcome import FLAGGED_ONLY, NOT_STOPPED, REFUSED, STOPPED, UNKNOWN, WILL_APPLY_LATER, Outcome
 from celerytop.targets import target_of
-from tests.actions.stage import Stage, lives, tree_of
+from tests.actions.stage import PATIENCE, Stage, grown_tree, lives
 from tests.rig import RedisServer, wait_until
 
 pytestmark = [pytest.mark.redis, pytest.mark.worker]
@@ -80,7 +80,7 @@ def test_what_nobody_remembers_is_never_said_not_to_run(
     deaf = Stage(stage.url, state)  # it has heard no event
     deaf.monitor.start()
     try:
-        wait_until(lambda: stage.workers["prefork"].nodename in deaf.see().workers, 10, "it knows the worker")
+        wait_until(lambda: stage.workers["prefork"].nodename in deaf.see().workers, PATIENCE, "it knows the worker")
         verdict = by_id(deaf, task_id)
         assert verdict.outcome == UNKNOWN and "revoked before" in verdict.sentence
     finally:
@@ -93,8 +93,7 @@ def test_what_a_process_left_behind_is_killed_by_the_next_celerytop(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     task_id, pid = stage.start("prefork", "rig.nested_pool", 60)
-    wait_until(lambda: len(tree_of(pid)) >= 4, 10, "its grandchildren are there")
-    family, target = tree_of(pid), target_of(stage.see(), task_id)
+    family, target = grown_tree(pid, 4), target_of(stage.see(), task_id)
     assert stage.revoke(task_id, "SIGKILL", wait=4).outcome == NOT_STOPPED
     _another(monkeypatch)
     verdict = by_id(stage, task_id)
@@ -105,9 +104,10 @@ def test_what_a_process_left_behind_is_killed_by_the_next_celerytop(
 
 @pytest.mark.usefixtures("another")
 def test_a_process_that_serves_another_task_by_now_is_left_alone(stage: Stage) -> None:
-    task_id, pid = stage.start("prefork", "rig.ignore_sigterm", 2)
+    task_id, pid = stage.start("prefork", "rig.ignore_sigterm", 60)
     assert stage.revoke(task_id, "SIGTERM", wait=0.5).outcome == NOT_STOPPED
     seen = look_at(pid)
+    os.kill(pid, signal.SIGUSR1)  # the soft time limit: the task ends, and its process takes the next
     other, same = stage.start("prefork", "rig.sleep", 60)
     assert same == pid
     verdict = stage.perform(Revoke(targets=(Target(task_id),), signal="SIGKILL", wait=3)).outcomes[0]
@@ -151,6 +151,6 @@ def test_an_answer_that_comes_after_an_action_is_put_away_when_celerytop_ends(
     finally:
         worker.thaw()
     assert not answers.by_worker
-    wait_until(lambda: server.client().exists(key), 10, "the worker has answered to nobody")
+    wait_until(lambda: server.client().exists(key), PATIENCE, "the worker has answered to nobody")
     LaterActor(stage.settings, cluster="c", allowed=True).close()
     assert not server.client().exists(key)

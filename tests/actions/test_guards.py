@@ -80,6 +80,7 @@ def test_an_action_is_whole_in_the_audit_file(kind: type, tmp_path: Path) -> Non
 def test_read_only_sends_nothing_whatever_is_asked(redis_server: RedisServer, tmp_path: Path) -> None:
     actor = Actor(BrokerSettings(parse_url(redis_server.url())), cluster="c", allowed=False, audit=Audit("c", tmp_path))
     client = redis_server.client()
+    wait_until(lambda: len(client.client_list()) == 1, 20, "Redis has noticed that others have hung up")
     traffic(client)
     before = traffic(client)
     for kind in EVERY:
@@ -111,7 +112,9 @@ def test_each_way_to_forbid_actions_forbids_them(
     assert options.broker is not None
     monitor = build(options, options.broker)
     monitor.submit(SAMPLES[actions.Revoke])
-    settled = wait_until(lambda: [one for one in monitor.picture().actions if one.settled_at is not None], 5, "settled")
+    settled = wait_until(
+        lambda: [one for one in monitor.picture().actions if one.settled_at is not None], 20, "settled"
+    )
     assert settled[0].outcomes[0].outcome == REFUSED
     assert not (tmp_path / "state").exists()
 
@@ -123,9 +126,11 @@ def test_where_they_are_allowed_they_are_done(
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     monitor = build(Options(), BrokerSettings(parse_url(redis_server.url())))
     monitor.submit(actions.Revoke(targets=(Target("id-1"),)))
-    settled = wait_until(lambda: [one for one in monitor.picture().actions if one.settled_at is not None], 5, "settled")
+    settled = wait_until(
+        lambda: [one for one in monitor.picture().actions if one.settled_at is not None], 20, "settled"
+    )
     assert settled[0].audit_line == 1 and (tmp_path / "celerytop" / "audit.jsonl").exists()
-    wait_until(lambda: len(redis_server.client().client_list()) == 1, 5, "its connection is closed")
+    wait_until(lambda: len(redis_server.client().client_list()) == 1, 20, "its connection is closed")
     assert redis_server.client().keys("*") == []
 
 

@@ -18,11 +18,11 @@ from celerytop.model.action import Revoke, Target
 from celerytop.model.address import BrokerSettings
 from celerytop.model.outcome import FLAGGED_ONLY, NOT_STOPPED, REFUSED, STOPPED, WILL_APPLY_LATER
 from celerytop.targets import target_of
-from tests.actions.stage import Stage, lives, tree_of
+from tests.actions.stage import PATIENCE, Stage, grown_tree, lives
 from tests.rig import RabbitServer, wait_until
 from tests.rig.send import close_apps
 
-pytestmark = [pytest.mark.rabbitmq, pytest.mark.worker]
+pytestmark = [pytest.mark.rabbitmq, pytest.mark.worker, pytest.mark.timeout(150)]  # a node and workers are started
 
 
 @pytest.fixture(scope="module")
@@ -42,11 +42,11 @@ def unacked(server: RabbitServer, queue: str) -> int:
 
 
 def test_a_terminate_is_verified_and_acknowledged(stage: Stage, rabbitmq_server: RabbitServer) -> None:
-    task_id, pid = stage.start("prefork", "rig.late_sleep", 30)
+    task_id, pid = stage.start("prefork", "rig.late_sleep", 60)
     assert stage.revoke(task_id, signal="SIGTERM").outcome == STOPPED
     assert not lives(pid)
     assert stage.wait_state(task_id, "REVOKED").terminated
-    wait_until(lambda: unacked(rabbitmq_server, "prefork") == 0, 15, "its message is acknowledged")
+    wait_until(lambda: unacked(rabbitmq_server, "prefork") == 0, PATIENCE, "its message is acknowledged")
 
 
 def test_the_ladder(stage: Stage) -> None:
@@ -69,7 +69,7 @@ def test_what_waits_is_flagged(stage: Stage) -> None:
 
 def test_a_hung_main(stage: Stage) -> None:
     task_id, pid = stage.start("prefork", "rig.nested_pool", 60)
-    tree = wait_until(lambda: tree if len(tree := tree_of(pid)) >= 4 else None, 10, "the nested pool is there")
+    tree = grown_tree(pid, 4)
     main = stage.workers["prefork"].pid
     seen = replace(target_of(stage.see(), task_id), worker_pid=pid, pid_started_at=psutil.Process(pid).create_time())
     os.kill(main, signal.SIGSTOP)

@@ -12,10 +12,10 @@ from msgspec.structs import replace
 from celerytop.model.action import KillTree, KillWorker, Revoke, Target
 from celerytop.model.outcome import CANNOT, NOT_STOPPED, REFUSED, STOPPED, WILL_APPLY_LATER
 from celerytop.targets import target_of
-from tests.actions.stage import Stage, Wire, lives, tree_of
+from tests.actions.stage import PATIENCE, Stage, Wire, grown_tree, lives
 from tests.rig import RedisServer, wait_until
 
-pytestmark = [pytest.mark.redis, pytest.mark.worker]
+pytestmark = [pytest.mark.redis, pytest.mark.worker, pytest.mark.timeout(120)]  # five workers are started
 
 
 STAFF = {"prefork": 3, "threads": 2, "gevent": 3, "eventlet": 3, "solo": 1}
@@ -31,23 +31,23 @@ def unacked(server: RedisServer) -> int:
 def test_a_signal_that_ends_the_child_is_verified_by_its_process(
     stage: Stage, server: RedisServer, name: str, word: str
 ) -> None:
-    task_id, pid = stage.start("prefork", name, *([30] if name == "rig.sleep" else []))
+    task_id, pid = stage.start("prefork", name, *([60] if name == "rig.sleep" else []))
     verdict = stage.revoke(task_id, signal=word)
     assert verdict.outcome == STOPPED
     assert not lives(pid)
     assert verdict.evidence[0].source == "host" and verdict.evidence[0].strength == 1
     task = stage.wait_state(task_id, "REVOKED")
     assert task.terminated and task.signum == signal.Signals[word]
-    wait_until(lambda: unacked(server) == 0, 5, "its message is acknowledged")
+    wait_until(lambda: unacked(server) == 0, PATIENCE, "its message is acknowledged")
 
 
 def test_acks_late_is_not_run_again_after_a_terminate(stage: Stage, server: RedisServer) -> None:
-    task_id, pid = stage.start("prefork", "rig.late_sleep", 30)
+    task_id, pid = stage.start("prefork", "rig.late_sleep", 60)
     assert unacked(server) == 1
     assert stage.revoke(task_id, signal="SIGKILL").outcome == STOPPED
     assert not lives(pid)
     stage.wait_state(task_id, "REVOKED")
-    wait_until(lambda: unacked(server) == 0, 5, "its message is acknowledged")
+    wait_until(lambda: unacked(server) == 0, PATIENCE, "its message is acknowledged")
     assert server.client().llen("prefork") == 0 and task_id not in stage.busy()
 
 
@@ -80,30 +80,30 @@ def test_a_task_that_swallows_the_soft_signal_is_not_called_stopped(stage: Stage
 
 
 def test_revoke_alone_stops_nothing_that_runs(stage: Stage) -> None:
-    task_id, pid = stage.start("prefork", "rig.sleep", 1.5)
+    task_id, pid = stage.start("prefork", "rig.subprocess", 60)
     verdict = stage.revoke(task_id)
     assert (verdict.outcome, verdict.next) == (NOT_STOPPED, "SIGUSR1")
     assert lives(pid)
+    stage.end("prefork")
     stage.wait_state(task_id, "SUCCESS")
 
 
 # ------------------------------------------------------------------------------------------------- trees
 def test_sigterm_of_a_nested_pool_is_stopped_when_its_grandchildren_are(stage: Stage) -> None:
-    task_id, pid = stage.start("prefork", "rig.billiard_pool", 40)
-    tree = wait_until(lambda: tree if len(tree := tree_of(pid)) >= 3 else None, 10, "the nested pool is there")
-    verdict = stage.revoke(task_id, signal="SIGTERM", wait=25)
-    alive = [one for one in tree if lives(one)]
-    assert (verdict.outcome == STOPPED) == (not alive)
-    if alive:
+    task_id, pid = stage.start("prefork", "rig.billiard_pool", 60)
+    tree = grown_tree(pid, 3)
+    verdict = stage.revoke(task_id, signal="SIGTERM", wait=25)  # STOPPED: and nobody of the tree lives, it asserts
+    if verdict.outcome != STOPPED:
         assert verdict.outcome == NOT_STOPPED and verdict.next in ("SIGKILL", "tree")
-        assert stage.kill_tree(target_of(stage.see(), task_id)).outcome == STOPPED
+        assert any(str(one) in verdict.sentence for one in tree), "who lived when it was said may end by itself since"
+        assert stage.kill_tree(target_of(stage.see(), task_id)).outcome in (STOPPED, REFUSED)
     assert not any(map(lives, tree))
 
 
 @pytest.mark.parametrize("name", ["rig.billiard_pool", "rig.nested_pool"])
 def test_what_sigkill_leaves_behind_is_not_stopped_until_the_tree_is_killed(stage: Stage, name: str) -> None:
     task_id, pid = stage.start("prefork", name, 60)
-    tree = wait_until(lambda: tree if len(tree := tree_of(pid)) >= 3 else None, 10, "the nested pool is there")
+    tree = grown_tree(pid, 3)
     verdict = stage.revoke(task_id, signal="SIGKILL")
     assert (verdict.outcome, verdict.next) == (NOT_STOPPED, "tree")
     assert not lives(pid) and all(map(lives, tree[1:]))
@@ -112,12 +112,13 @@ def test_what_sigkill_leaves_behind_is_not_stopped_until_the_tree_is_killed(stag
 
 
 def test_the_tree_is_killed_past_a_healthy_worker_and_nothing_else(stage: Stage) -> None:
-    other, other_pid = stage.start("prefork", "rig.sleep", 3)
+    other, other_pid = stage.start("prefork", "rig.subprocess", 60)
     task_id, pid = stage.start("prefork", "rig.nested_pool", 60)
-    tree = wait_until(lambda: tree if len(tree := tree_of(pid)) >= 4 else None, 10, "the nested pool is there")
+    tree = grown_tree(pid, 4)
     assert stage.kill_tree(target_of(stage.see(), task_id)).outcome == STOPPED
     assert not any(map(lives, tree))
     assert lives(other_pid) and stage.workers["prefork"].running
+    stage.end("prefork")
     assert "WorkerLost" in (stage.wait_state(task_id, "FAILURE").exception or "")
     stage.wait_state(other, "SUCCESS")
 
@@ -126,7 +127,9 @@ def test_a_killed_tree_s_message_is_given_back_where_celery_is_told_so(stage: St
     task_id, pid = stage.start("prefork", "rig.late_sleep", 60)
     verdict = stage.kill_tree(target_of(stage.see(), task_id))
     assert verdict.outcome == STOPPED and "run again" in verdict.sentence
-    again = wait_until(lambda: new if (new := stage.pid_of(task_id)) not in (None, pid) else None, 15, "it runs again")
+    again = wait_until(
+        lambda: new if (new := stage.pid_of(task_id)) not in (None, pid) else None, PATIENCE, "it runs again"
+    )
     assert lives(again) and not lives(pid)
     assert stage.perform(Revoke(targets=(Target(task_id),), signal="SIGKILL")).outcomes[0].outcome == STOPPED
     assert not lives(again)
@@ -134,23 +137,25 @@ def test_a_killed_tree_s_message_is_given_back_where_celery_is_told_so(stage: St
 
 # ------------------------------------------------------------------------------------------- other pools
 def test_a_thread_cannot_be_stopped_and_is_not_told_to(stage: Stage, server: RedisServer) -> None:
-    task_id, _ = stage.start("threads", "rig.sleep", 1.5)
+    task_id, _ = stage.start("threads", "rig.subprocess", 60)
     with Wire(server.client()) as wire:
         verdict = stage.revoke(task_id, signal="SIGKILL")
         assert (verdict.outcome, verdict.next) == (CANNOT, "kill_worker")
         assert not wire.commands("revoke")
     assert stage.kill_tree(target_of(stage.see(), task_id)).outcome == CANNOT
     assert stage.workers["threads"].running
+    stage.end("threads")
     stage.wait_state(task_id, "SUCCESS")
 
 
 @pytest.mark.parametrize(("pool", "slots"), [("threads", 2), ("gevent", 3), ("eventlet", 3)])
 def test_what_waits_inside_a_pool_without_processes_cannot_be_stopped(stage: Stage, pool: str, slots: int) -> None:
-    running = [stage.start(pool, "rig.sleep", 1.5)[0] for _ in range(slots)]
+    running = [stage.start(pool, "rig.subprocess", 60)[0] for _ in range(slots)]
     waiting = stage.send(pool, "rig.add", 1, 2)
     stage.wait_state(waiting, "RECEIVED")
     for word in (None, "SIGTERM"):
         assert stage.revoke(waiting, signal=word).outcome == CANNOT
+    stage.end(pool, slots)
     for task_id in (*running, waiting):
         stage.wait_state(task_id, "SUCCESS")
 
@@ -166,8 +171,8 @@ def test_a_greenlet_is_stopped(stage: Stage, pool: str) -> None:
 
 
 def test_a_busy_solo_worker_finds_the_command_later_and_no_signal(stage: Stage, server: RedisServer) -> None:
-    task_id = stage.send("solo", "rig.sleep", 5)
-    wait_until(lambda: unacked(server) == 1, 10, "it has the task; its events come when that has ended")
+    task_id = stage.send("solo", "rig.subprocess", 60)
+    wait_until(lambda: unacked(server) == 1, PATIENCE, "it has the task; its events come when that has ended")
     name = stage.workers["solo"].nodename
     targets = (Target(task_id, state="STARTED", worker=name), Target(task_id, queue="solo"))
     with Wire(server.client()) as wire:
@@ -175,21 +180,24 @@ def test_a_busy_solo_worker_finds_the_command_later_and_no_signal(stage: Stage, 
         assert (named.outcome, named.next) == (WILL_APPLY_LATER, "kill_worker")
         assert unnamed.outcome == WILL_APPLY_LATER
         assert all("terminate" not in message["arguments"] for message in wire.commands("revoke"))
+    stage.end("solo")
     stage.wait_state(task_id, "SUCCESS")
-    wait_until(lambda: stage.posts()[name].answered, 10, "it answers again")
+    wait_until(lambda: stage.posts()[name].answered, PATIENCE, "it answers again")
 
 
 # ----------------------------------------------------------------------------------- what is so no more
 def test_another_task_in_the_same_process_is_not_killed_for_the_one_that_was_seen(stage: Stage) -> None:
-    first, pid = stage.start("prefork", "rig.sleep", 0.5)
+    first, pid = stage.start("prefork", "rig.subprocess", 60)
     seen = replace(target_of(stage.see(), first), worker_pid=pid, state="STARTED")
+    stage.end("prefork")
     stage.wait_state(first, "SUCCESS")
-    others = [stage.start("prefork", "rig.sleep", 4) for _ in range(3)]
+    others = [stage.start("prefork", "rig.subprocess", 60) for _ in range(3)]
     assert pid in [other for _, other in others]
     for action in (Revoke(targets=(seen,), signal="SIGKILL"), KillTree(targets=(seen,))):
         verdict = stage.perform(action).outcomes[0]
         assert verdict.outcome == REFUSED
     assert all(lives(other) for _, other in others)
+    stage.end("prefork", 3)
     for task_id, _ in others:
         stage.wait_state(task_id, "SUCCESS")
 
@@ -208,7 +216,7 @@ def test_a_process_that_started_at_another_time_is_not_killed(stage: Stage) -> N
 # -------------------------------------------------------------------------------------------- a hung main
 def test_a_hung_main_is_named_and_its_tree_can_be_killed(stage: Stage) -> None:
     task_id, pid = stage.start("prefork", "rig.nested_pool", 60)
-    tree = wait_until(lambda: tree if len(tree := tree_of(pid)) >= 4 else None, 10, "the nested pool is there")
+    tree = grown_tree(pid, 4)
     main = stage.workers["prefork"].pid
     seen = replace(target_of(stage.see(), task_id), worker_pid=pid, pid_started_at=psutil.Process(pid).create_time())
     os.kill(main, signal.SIGSTOP)
@@ -221,7 +229,7 @@ def test_a_hung_main_is_named_and_its_tree_can_be_killed(stage: Stage) -> None:
         assert psutil.Process(main).status() == psutil.STATUS_STOPPED
     finally:
         os.kill(main, signal.SIGCONT)
-    wait_until(lambda: stage.posts()[stage.workers["prefork"].nodename].answered, 10, "it answers again")
+    wait_until(lambda: stage.posts()[stage.workers["prefork"].nodename].answered, PATIENCE, "it answers again")
 
 
 def test_a_worker_is_killed_with_all_below_it(stage: Stage) -> None:
@@ -231,4 +239,4 @@ def test_a_worker_is_killed_with_all_below_it(stage: Stage) -> None:
     assert stage.perform(wrong).outcomes[0].outcome == REFUSED and worker.running
     verdict = stage.perform(KillWorker(worker=worker.nodename, pid=worker.pid, pid_started_at=started_at)).outcomes[0]
     assert verdict.outcome == STOPPED and verdict.worker == worker.nodename
-    wait_until(lambda: not worker.running, 5, "it is gone")
+    wait_until(lambda: not worker.running, PATIENCE, "it is gone")

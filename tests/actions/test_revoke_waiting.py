@@ -11,7 +11,7 @@ from celerytop.actions.command import MOST_IDS
 from celerytop.model.action import Revoke, Target
 from celerytop.model.outcome import FLAGGED_ONLY, REFUSED, STOPPED
 from celerytop.targets import target_of
-from tests.actions.stage import Stage, Wire, lives
+from tests.actions.stage import PATIENCE, Stage, Wire, lives
 from tests.rig import RedisServer, Worker, wait_until
 from tests.rig.send import rig_app
 
@@ -22,23 +22,24 @@ STAFF = {"prefork": 2}
 """Slots of the stage's workers, by pool."""
 
 
-def filled(stage: Stage, seconds: float) -> list[str]:
-    """Both slots are busy."""
-    return [stage.start("prefork", "rig.sleep", seconds)[0] for _ in range(2)]
+def filled(stage: Stage) -> list[str]:
+    """Both slots are busy, until they are ended."""
+    return [stage.start("prefork", "rig.subprocess", 60)[0] for _ in range(2)]
 
 
 def test_a_reserved_task_is_flagged_by_its_worker_and_never_runs(stage: Stage, server: RedisServer) -> None:
-    busy = filled(stage, 2)
+    busy = filled(stage)
     waiting = stage.send("prefork", "rig.add", 1, 2)
     stage.wait_state(waiting, "RECEIVED")
     verdict = stage.revoke(waiting)
     assert verdict.outcome == FLAGGED_ONLY
     assert stage.workers["prefork"].nodename in verdict.sentence and "statedb" in verdict.sentence
+    stage.end("prefork", 2)
     for task_id in busy:
         stage.wait_state(task_id, "SUCCESS")
     task = stage.wait_state(waiting, "REVOKED")
     assert not task.terminated and task.started_at is None
-    wait_until(lambda: server.client().hlen("unacked") == 0, 5, "its message is acknowledged")
+    wait_until(lambda: server.client().hlen("unacked") == 0, PATIENCE, "its message is acknowledged")
 
 
 def test_an_eta_task_is_flagged(stage: Stage) -> None:
@@ -80,6 +81,7 @@ def test_a_storm_of_revokes_names_its_workers_and_takes_small_bites(stage: Stage
 def test_a_revoke_nobody_could_hold_is_not_sent(tmp_path: Path, redis_server: RedisServer) -> None:
     stage = Stage(redis_server.url(), tmp_path)
     stage.monitor.start()
+    wait_until(stage.monitor.looked, PATIENCE, "it listens")
     try:
         task_id = stage.send("prefork", "rig.add", 1, 2)
         with Wire(redis_server.client()) as wire:

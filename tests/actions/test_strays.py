@@ -13,7 +13,7 @@ import pytest
 from celerytop.model.action import KillTree
 from celerytop.model.outcome import NOT_STOPPED, STOPPED, UNKNOWN
 from celerytop.targets import target_of
-from tests.actions.stage import Stage, lives
+from tests.actions.stage import PATIENCE, Stage, lives
 from tests.rig import RedisServer, wait_until
 from tests.rig.send import close_apps
 
@@ -39,13 +39,13 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def daemons(stage: Stage) -> set[int]:
     """Same command line as the worker, and not below it."""
     main = psutil.Process(stage.workers["prefork"].pid)
-    below = {main.pid, *(child.pid for child in main.children(recursive=True))}
-    return {one.pid for one in psutil.process_iter() if one.pid not in below and lives(one.pid) and _same(one, main)}
+    return {one.pid for one in psutil.process_iter() if one != main and _same(one, main)}
 
 
 def _same(one: psutil.Process, main: psutil.Process) -> bool:
+    """Looked at one by one: a list of who is below the worker is old when the next child is forked."""
     try:
-        return one.cmdline() == main.cmdline()
+        return one.cmdline() == main.cmdline() and main not in one.parents() and lives(one.pid)
     except psutil.Error:
         return False
 
@@ -53,8 +53,13 @@ def _same(one: psutil.Process, main: psutil.Process) -> bool:
 def daemonic(stage: Stage) -> tuple[str, int]:
     """A task that has sent a process away; its id and that process."""
     task_id, _ = stage.start("prefork", "rig.daemon", 60)
-    (stray,) = wait_until(lambda: daemons(stage), 10, "it is away")
+    (stray,) = wait_until(lambda: daemons(stage), PATIENCE, "it is away")
     return task_id, stray
+
+
+def end(stray: int) -> None:
+    os.kill(stray, signal.SIGKILL)
+    wait_until(lambda: not lives(stray), PATIENCE, "it is gone")
 
 
 def test_what_it_has_sent_away_is_told(stage: Stage) -> None:
@@ -64,7 +69,7 @@ def test_what_it_has_sent_away_is_told(stage: Stage) -> None:
         assert verdict.outcome == NOT_STOPPED and str(stray) in verdict.sentence and verdict.next is None
         assert lives(stray)
     finally:
-        os.kill(stray, signal.SIGKILL)
+        end(stray)
 
 
 def test_beside_another_task_it_is_not_known_whose_it_is(stage: Stage) -> None:
@@ -76,5 +81,5 @@ def test_beside_another_task_it_is_not_known_whose_it_is(stage: Stage) -> None:
         assert verdict.outcome == UNKNOWN and str(stray) in verdict.sentence
         assert lives(stray) and lives(pid)
     finally:
-        os.kill(stray, signal.SIGKILL)
+        end(stray)
     assert stage.revoke(other, "SIGTERM").outcome == STOPPED

@@ -6,7 +6,9 @@ import json
 import time
 from pathlib import Path
 
+import psutil
 import pytest
+import redis
 
 from celerytop.actions import holders
 from celerytop.model.action import RestoreUnacked
@@ -26,16 +28,16 @@ def test_only_what_certainly_nobody_holds_is_given_back(
     doomed = Worker(url, concurrency=1, nodename="doomed@rig", conf=LIMITED, result_backend="").launch()
     heir = Worker(url, concurrency=1, nodename="heir@rig", queues=("other",), result_backend="").launch()
     with doomed, heir:
-        doomed.wait_ready()
-        heir.wait_ready()
+        doomed.wait_ready(60)
+        heir.wait_ready(60)
         assert held.perform(RestoreUnacked()).outcome == NOT_DONE
         held_back = [str(send(app, "rig.add", (n, 1)).id) for n in range(3)]
-        wait_until(lambda: client.hlen("unacked") == 2, 10, "two are held by the rate limit, listed nowhere")
+        wait_until(lambda: held_ids(client) == {*held_back[1:]}, 20, "two are held by the rate limit, listed nowhere")
         refused = held.perform(RestoreUnacked())
         assert refused.outcome == REFUSED and "rate limit for rig.add" in refused.sentence
         send(app, "rig.sleep", (60,))
         waiting = [str(send(app, "rig.echo", (n,)).id) for n in range(2)]
-        wait_until(lambda: client.hlen("unacked") == 4, 10, "two more are reserved")
+        wait_until(lambda: held_ids(client) == {*held_back[1:], *waiting}, 20, "two more are reserved")
         (live,) = held.report(RestoreUnacked(task_ids=(waiting[0],))).outcomes
         assert live.outcome == REFUSED and "doomed@rig has it" in live.sentence
         doomed.freeze()
@@ -43,7 +45,7 @@ def test_only_what_certainly_nobody_holds_is_given_back(
         assert mute.outcome == REFUSED and "2 listen" in mute.sentence
         doomed.thaw()
         before = {json.loads(raw)[0]["headers"]["id"]: json.loads(raw)[0] for raw in client.hvals("unacked")}
-        doomed.kill()
+        _kill_and_hang_up(doomed, client)
         one = held.perform(RestoreUnacked(task_ids=(waiting[0],)))
         assert (one.outcome, one.task_id, client.hlen("unacked")) == (DONE, waiting[0], 3)
         (raw,) = client.lrange("celery", 0, -1)
@@ -53,9 +55,23 @@ def test_only_what_certainly_nobody_holds_is_given_back(
         assert not client.exists("unacked", "unacked_index", "unacked_mutex") and client.llen("celery") == 4
         expected = [*waiting, *held_back[1:]]
         app.control.add_consumer("celery", destination=["heir@rig"])
-        wait_until(lambda: all(ran(heir.log, expected).values()), 20, "they have run")
-        wait_until(lambda: not client.exists("unacked"), 5, "all is acknowledged")
+        wait_until(lambda: all(ran(heir.log, expected).values()), 30, "they have run")
+        wait_until(lambda: not client.exists("unacked"), 20, "all is acknowledged")
         assert ran(heir.log, expected) == dict.fromkeys(expected, 1)
+
+
+def held_ids(client: redis.Redis) -> set[str]:
+    """Whose messages some worker has not acknowledged; what it has begun it has."""
+    return {json.loads(raw)[0]["headers"]["id"] for raw in client.hvals("unacked")}
+
+
+def _kill_and_hang_up(worker: Worker, client: redis.Redis) -> None:
+    """Dead, and Redis knows: until it has noticed it counts a killed worker among those who listen."""
+    connections = psutil.Process(worker.pid).net_connections("tcp")
+    ends = {f"{one.laddr.ip}:{one.laddr.port}" for one in connections if one.laddr}
+    assert ends & {one["addr"] for one in client.client_list()}
+    worker.kill()
+    wait_until(lambda: not ends & {one["addr"] for one in client.client_list()}, 20, "Redis has hung up too")
 
 
 def _redelivered(message: dict[str, dict[str, dict[str, object]]]) -> dict[str, dict[str, dict[str, object]]]:
@@ -97,11 +113,13 @@ def test_a_worker_that_nobody_can_ask_is_an_objection(redis_server: RedisServer,
     client.hset("unacked", "tag", json.dumps(entry))
     client.zadd("unacked_index", {"tag": time.time()})
     url, conf = redis_server.url(), {"worker_enable_remote_control": False}
-    with Worker(url, pool="solo", nodename="mute@rig", conf=conf, events=False, result_backend=""):
+    with Worker(url, pool="solo", nodename="mute@rig", conf=conf, events=False, result_backend="") as worker:
         held = Holding(url, tmp_path)
+        wait_until(lambda: any("b" in one["flags"] for one in client.client_list()), 20, "it waits for messages")
         refused = held.perform(RestoreUnacked())
         assert refused.outcome == REFUSED and "no worker is known to ask" in refused.sentence
         assert client.hlen("unacked") == 1
+        _kill_and_hang_up(worker, client)
     assert held.perform(RestoreUnacked()).outcome == DONE
 
 

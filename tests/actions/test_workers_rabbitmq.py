@@ -11,11 +11,11 @@ from celerytop.model.action import AddConsumer, CancelConsumer, RateLimit, Revok
 from celerytop.model.outcome import CANNOT, DONE, FLAGGED_ONLY, STOPPED
 from celerytop.undo import paused_here
 from tests.actions.crew import Crew, settled_words
-from tests.actions.stage import lives
+from tests.actions.stage import PATIENCE, lives
 from tests.rig import RabbitServer, rig_app, wait_until
 from tests.rig.send import close_apps
 
-pytestmark = [pytest.mark.rabbitmq, pytest.mark.worker]
+pytestmark = [pytest.mark.rabbitmq, pytest.mark.worker, pytest.mark.timeout(150)]  # a node and workers are started
 VHOST = "control"
 
 
@@ -39,7 +39,9 @@ def test_a_paused_queue_keeps_its_message_until_it_is_resumed(crew: Crew) -> Non
     assert settled_words(found) == {"plain": DONE} and crew.queues("plain") == set()
     assert paused_here(crew.see()) == {"plain": crew.named("plain")}
     waits = crew.send("plain", "rig.add", 1, 1)
-    wait_until(lambda: (queue := crew.see().queues.get("plain")) is not None and queue.messages == 1, 15, "it waits")
+    wait_until(
+        lambda: (queue := crew.see().queues.get("plain")) is not None and queue.messages == 1, PATIENCE, "it waits"
+    )
     assert crew.do(AddConsumer(workers=crew.named("plain"), queue="plain"))["plain"].outcome == DONE
     crew.wait_state(waits, "SUCCESS")
 
@@ -63,10 +65,10 @@ def test_limits_stamps_and_shutdown_have_the_same_words(crew: Crew) -> None:
     signature = rig_app(crew.url).signature("rig.sleep", (60,))
     signature.stamp(None, tenant="acme")
     task = str(signature.apply_async(queue="plain").id)
-    pid = wait_until(lambda: crew.pid_of(task), 10, "it runs")
+    pid = crew.wait_pid(task)
     stopped = crew.do(RevokeStamped(header="tenant", values=("acme",), workers=crew.named(), signal="SIGTERM"))
     assert settled_words(stopped) == {"plain": STOPPED, "prio": FLAGGED_ONLY}
     assert not lives(pid)
     mains = [worker.pid for worker in crew.workers.values()]
-    assert set(settled_words(crew.do(Shutdown(workers=crew.named(), wait=20.0))).values()) == {STOPPED}
+    assert set(settled_words(crew.do(Shutdown(workers=crew.named(), wait=40.0))).values()) == {STOPPED}
     assert not any(map(lives, mains))

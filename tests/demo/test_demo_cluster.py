@@ -8,8 +8,8 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import psutil
 import pytest
@@ -21,6 +21,15 @@ from celerytop.demo.scenarios import CONSUMED, SCENARIOS, WORKERS
 from celerytop.errors import CelerytopError, OptionsError
 from tests.rig import wait_until
 from tests.rig.process import ROOT
+
+pytestmark = pytest.mark.timeout(180)
+
+GATE = """
+import pathlib, sys, time
+while "worker" in sys.orig_argv and not pathlib.Path({open!r}).exists():
+    time.sleep(0.02)
+"""
+"""A ``sitecustomize`` that keeps every worker from starting."""
 
 PARENT = """
 import json, time
@@ -56,7 +65,7 @@ def _ping(url: str) -> list[str]:
 @contextlib.contextmanager
 def _ready(scenario: str) -> Iterator[tuple[DemoCluster, redis.Redis]]:
     with DemoCluster(scenario) as cluster:
-        wait_until(lambda: len(_ping(cluster.broker_url)) == len(WORKERS), 30, "all workers answer")
+        wait_until(lambda: len(_ping(cluster.broker_url)) == len(WORKERS), 90, "all workers answer")
         yield cluster, redis.Redis.from_url(cluster.broker_url)
 
 
@@ -82,16 +91,18 @@ def test_a_port_in_use_is_said_in_a_sentence() -> None:
 
 
 @pytest.mark.worker
-def test_broker_answers_at_once_and_nothing_is_left_at_the_end() -> None:
-    began_at = time.monotonic()
+def test_broker_answers_at_once_and_nothing_is_left_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "sitecustomize.py").write_text(GATE.format(open=str(tmp_path / "open")))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
     with DemoCluster() as cluster:
         assert redis.Redis.from_url(cluster.broker_url).ping()
-        assert time.monotonic() - began_at < 3, "nobody waits for the workers"
+        assert _ping(cluster.broker_url) == [], "nobody waits for the workers"
+        (tmp_path / "open").touch()
         assert set(cluster.pids()) == {"supervisor", "broker", "producer", *(worker.name for worker in WORKERS)}
-        wait_until(lambda: len(_ping(cluster.broker_url)) == len(WORKERS), 30, "all workers answer")
+        wait_until(lambda: len(_ping(cluster.broker_url)) == len(WORKERS), 90, "all workers answer")
         folder = psutil.Process(cluster.pids()["broker"]).cwd()
         family = _family(cluster.pids())
-    assert _gone(family)
+    wait_until(lambda: _gone(family), 30, "all of them are gone")
     assert not os.path.exists(folder)
 
 
@@ -101,14 +112,14 @@ def test_nothing_is_left_when_celerytop_is_killed() -> None:
     try:
         assert parent.stdout is not None
         url, pids = json.loads(parent.stdout.readline())
-        wait_until(lambda: len(_ping(url)) == len(WORKERS), 30, "all workers answer")
+        wait_until(lambda: len(_ping(url)) == len(WORKERS), 90, "all workers answer")
         folder, family = psutil.Process(pids["broker"]).cwd(), _family(pids)
         assert len(family) >= 6 + 4 + 2, "six processes and the children of two pools"
     finally:
         parent.send_signal(signal.SIGKILL)
         parent.wait()
-    wait_until(lambda: _gone(family), 5, "all of them are gone")
-    wait_until(lambda: not os.path.exists(folder), 5, "the folder is gone")
+    wait_until(lambda: _gone(family), 30, "all of them are gone")
+    wait_until(lambda: not os.path.exists(folder), 30, "the folder is gone")
 
 
 @pytest.mark.worker
@@ -116,7 +127,7 @@ def test_nothing_is_left_when_the_supervisor_is_killed() -> None:
     with DemoCluster() as cluster:
         folder, family = psutil.Process(cluster.pids()["broker"]).cwd(), _family(cluster.pids())
         os.kill(cluster.pids()["supervisor"], signal.SIGKILL)
-    wait_until(lambda: _gone(family), 5, "all of them are gone")
+    wait_until(lambda: _gone(family), 30, "all of them are gone")
     assert not os.path.exists(folder)
 
 
@@ -124,8 +135,8 @@ def test_nothing_is_left_when_the_supervisor_is_killed() -> None:
 @pytest.mark.slow
 def test_mix_finishes_tasks_and_the_abandoned_queue_grows() -> None:
     with _ready("mix") as (_, client):
-        wait_until(lambda: len(client.keys("celery-task-meta-*")) > 20, 20, "results")
-        wait_until(lambda: client.llen("billing") >= 3, 20, "billing grows")
+        wait_until(lambda: len(client.keys("celery-task-meta-*")) > 20, 60, "results")
+        wait_until(lambda: client.llen("billing") >= 3, 60, "billing grows")
         assert client.pubsub_channels("celery-task-meta-*") == [], "the producer listens for no result"
 
 
@@ -133,7 +144,7 @@ def test_mix_finishes_tasks_and_the_abandoned_queue_grows() -> None:
 @pytest.mark.slow
 def test_backlog_grows() -> None:
     with _ready("backlog") as (_, client):
-        wait_until(lambda: client.llen("orders") > 300, 20, "orders pile up")
+        wait_until(lambda: client.llen("orders") > 300, 60, "orders pile up")
 
 
 @pytest.mark.worker
@@ -147,5 +158,5 @@ def test_stuck_pool_waits_for_its_own_subtasks_and_a_child_for_a_lock() -> None:
             reply = app.control.inspect(timeout=0.5).active() or {}
             return {name.split("@")[0]: [task["name"] for task in tasks] for name, tasks in reply.items()}
 
-        wait_until(lambda: active().get("orders") == ["shop.orders.checkout"] * 4, 20, "all four slots wait")
-        wait_until(lambda: "mail.render_template" in active().get("mail", []), 20, "one child sleeps on a lock")
+        wait_until(lambda: active().get("orders") == ["shop.orders.checkout"] * 4, 60, "all four slots wait")
+        wait_until(lambda: "mail.render_template" in active().get("mail", []), 60, "one child sleeps on a lock")

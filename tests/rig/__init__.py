@@ -5,10 +5,11 @@ Everything is a context manager, lives on free loopback ports in a temporary fol
 
 from __future__ import annotations
 
-from tests.rig.process import Child, Missing, free_port, wait_until
+from tests.rig.process import Child, Missing, eventually, free_port, wait_until
 from tests.rig.rabbitmq import RabbitServer
 from tests.rig.redis import RedisServer, Sentinel
 from tests.rig.send import rig_app, send
+from tests.rig.stopwatch import Stopwatch
 from tests.rig.terminal import Terminal
 from tests.rig.worker import Worker
 
@@ -18,8 +19,10 @@ __all__ = [
     "RabbitServer",
     "RedisServer",
     "Sentinel",
+    "Stopwatch",
     "Terminal",
     "Worker",
+    "eventually",
     "free_port",
     "rig_app",
     "send",

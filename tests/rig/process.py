@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import fcntl
 import os
 import random
 import signal
@@ -27,6 +28,8 @@ PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None)
 _random = random.Random()
 _given: set[int] = set()
+_ledger = (Path(tempfile.gettempdir()) / f"rig-ports-{os.getuid()}").open("ab")
+"""Byte N is locked as long as a test run that lives has been given port N. One lock, one file: it is never closed."""
 
 
 class Missing(Exception):
@@ -34,10 +37,14 @@ class Missing(Exception):
 
 
 def free_port() -> int:
-    """A loopback TCP port nobody listens on, below the range the kernel gives to outgoing connections."""
+    """A loopback TCP port nobody listens on, below the range the kernel gives to outgoing connections.
+
+    It is ours as long as this process lives: no other test run gets it before our server listens there, while that
+    is restarted, or while a test relies on nobody listening.
+    """
     for _ in range(500):
         port = _random.randrange(20_000, 32_000)
-        if port in _given:
+        if port in _given or not _reserved(port):
             continue
         with socket.socket() as probe:
             try:
@@ -49,20 +56,52 @@ def free_port() -> int:
     raise RuntimeError("no free port between 20000 and 32000")
 
 
-def wait_until(predicate: Callable[[], T | None], timeout: float = 10.0, message: str = "") -> T:
-    """The first true result of ``predicate``.
+def _reserved(port: int) -> bool:
+    """Nobody else has it; a process loses what it has locked when it ends, however it ends."""
+    try:
+        fcntl.lockf(_ledger, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+    except OSError:
+        return False
+    return True
+
+
+def wait_until(predicate: Callable[[], T | None], timeout: float = 30.0, message: str = "") -> T:
+    """The first true result of ``predicate``, which is asked once more when the time is over: we may have stood still.
 
     Raises:
         TimeoutError: still false after ``timeout``; says ``message`` and the last result.
     """
     deadline = time.monotonic() + timeout
-    pause = 0.005
+    pause, over = 0.005, False
     while not (result := predicate()):
-        if time.monotonic() > deadline:
+        if over:
             raise TimeoutError(f"{message or 'condition'}: still {result!r} after {timeout} s")
         time.sleep(pause)
-        pause = min(pause * 1.5, 0.1)
+        pause, over = min(pause * 1.5, 0.1), time.monotonic() > deadline
     return result
+
+
+def eventually(check: Callable[[], T], timeout: float = 60.0) -> T:
+    """What ``check`` returns as soon as none of its assertions fails.
+
+    Raises:
+        AssertionError: the last one, after ``timeout``.
+    """
+    failures: list[AssertionError] = []
+    found: list[T] = []
+
+    def passes() -> bool:
+        try:
+            found.append(check())
+        except AssertionError as error:
+            failures.append(error)
+        return bool(found)
+
+    try:
+        wait_until(passes, timeout)
+    except TimeoutError as late:
+        raise failures[-1] from late
+    return found[0]
 
 
 def accepts(port: int, host: str = "127.0.0.1") -> bool:
@@ -70,6 +109,19 @@ def accepts(port: int, host: str = "127.0.0.1") -> bool:
     with socket.socket() as probe:
         probe.settimeout(0.5)
         return probe.connect_ex((host, port)) == 0
+
+
+def stands_still(pid: int) -> bool:
+    """Every thread of it is stopped (each stops by itself), or it is gone."""
+    try:
+        stats = [file.read_text() for file in Path(f"/proc/{pid}/task").glob("*/stat")]
+        if not stats:  # a system without /proc
+            return psutil.Process(pid).status() == psutil.STATUS_STOPPED
+    except (psutil.NoSuchProcess, ProcessLookupError):
+        return True
+    except FileNotFoundError:  # a thread has just ended
+        return False
+    return all(stat.rpartition(")")[2].split()[0] in "TtZX" for stat in stats)
 
 
 def _die_with_parent() -> None:
@@ -122,12 +174,12 @@ class Child:
             )
         return self
 
-    def start(self, timeout: float = 30.0) -> Self:
+    def start(self, timeout: float = 90.0) -> Self:
         """Start the process and wait until it is ready."""
         self.launch()
         return self.wait_ready(timeout)
 
-    def wait_ready(self, timeout: float = 30.0) -> Self:
+    def wait_ready(self, timeout: float = 90.0) -> Self:
         """Wait until :meth:`ready`; a process that ends meanwhile is an error that shows its log."""
 
         def ready_or_dead() -> bool:
@@ -158,28 +210,28 @@ class Child:
             return
         family = self.children()
         self._signal_group(signal.SIGKILL)
-        self.process.wait(10)
+        self.process.wait(60)
         for relative in family:
             with contextlib.suppress(psutil.NoSuchProcess):
                 relative.kill()
-        psutil.wait_procs(family, timeout=5)
+        psutil.wait_procs(family, timeout=30)
 
     def kill_main(self) -> None:
         """SIGKILL to the main process alone: what a real ``kill -9 PID`` does to its children is theirs."""
         if self.process is not None:
             self._signal_main(signal.SIGKILL)
-            self.process.wait(10)
+            self.process.wait(60)
 
     def freeze(self) -> None:
         """SIGSTOP: sockets stay open, nobody answers. Returns when it stands still."""
         self._signal_group(signal.SIGSTOP)
-        wait_until(lambda: psutil.Process(self.pid).status() == psutil.STATUS_STOPPED, 5, f"{self.name} stands still")
+        wait_until(lambda: all(map(stands_still, self._group())), message=f"{self.name} stands still")
 
     def thaw(self) -> None:
         """SIGCONT: on it goes as if nothing had been."""
         self._signal_group(signal.SIGCONT)
 
-    def restart(self, timeout: float = 30.0) -> Self:
+    def restart(self, timeout: float = 90.0) -> Self:
         """Stop and start again: same ports, same folder."""
         self.stop()
         return self.start(timeout)
@@ -223,6 +275,12 @@ class Child:
     def _signal_main(self, number: int) -> None:
         if self.running:
             os.kill(self.pid, number)
+
+    def _group(self) -> list[int]:
+        """The main process and those below it that get the group's signals; a daemon has gone its own way."""
+        with contextlib.suppress(ProcessLookupError):
+            return [self.pid, *(one.pid for one in self.children() if os.getpgid(one.pid) == self.pid)]
+        return [self.pid]
 
     def _signal_group(self, number: int) -> None:
         if self.process is not None:

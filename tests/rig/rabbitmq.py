@@ -114,11 +114,11 @@ class RabbitServer(Child):
             self._epmd.start()
         return super().launch()
 
-    def start(self, timeout: float = 60.0) -> Self:
+    def start(self, timeout: float = 150.0) -> Self:
         """Start and wait until AMQP and management answer."""
         return super().start(timeout)
 
-    def restart(self, timeout: float = 60.0) -> Self:
+    def restart(self, timeout: float = 150.0) -> Self:
         """Stop and start again: same ports, same durable queues."""
         return super().restart(timeout)
 
@@ -138,7 +138,7 @@ class RabbitServer(Child):
         self._epmd.close()
 
     # ----------------------------------------------------------------------------------------- the inside
-    def ctl(self, *words: str, timeout: float = 60.0) -> str:
+    def ctl(self, *words: str, timeout: float = 120.0) -> str:
         """``rabbitmqctl words``: about a second, as it starts an Erlang of its own."""
         done = subprocess.run(
             [str(self.scripts / "rabbitmqctl"), "-q", *words],
@@ -159,17 +159,17 @@ class RabbitServer(Child):
     def start_app(self) -> None:
         """Bring back what :meth:`stop_app` stopped."""
         self.ctl("start_app")
-        wait_until(self.ready, 60, "RabbitMQ is back")
+        wait_until(self.ready, 120, "RabbitMQ is back")
 
     def set_alarm(self) -> None:
         """Memory alarm: every publishing connection is blocked."""
         self.ctl("set_vm_memory_high_watermark", "absolute", "1MB")
-        wait_until(self._alarmed, 15, "the memory alarm")
+        wait_until(self._alarmed, 60, "the memory alarm")
 
     def clear_alarm(self) -> None:
         """End the memory alarm."""
         self.ctl("set_vm_memory_high_watermark", "0.4")
-        wait_until(lambda: not self._alarmed(), 15, "no memory alarm")
+        wait_until(lambda: not self._alarmed(), 60, "no memory alarm")
 
     def _alarmed(self) -> bool:
         """By the health check: it is right at once, ``mem_alarm`` of a node after six seconds."""
@@ -188,7 +188,7 @@ class RabbitServer(Child):
         request.add_header("Authorization", "Basic " + b64encode(b"guest:guest").decode())
         request.add_header("Content-Type", "application/json")
         data = None if body is None else json.dumps(body).encode()
-        with urllib.request.urlopen(request, data, timeout=10) as answer:
+        with urllib.request.urlopen(request, data, timeout=30) as answer:
             text = answer.read()
         return json.loads(text) if text else None
 

@@ -118,11 +118,11 @@ class RedisServer(Child):
         login = f"{user}:{quote(secret, safe='')}@" if secret is not None else ""
         return f"{'rediss' if self.tls else 'redis'}://{login}127.0.0.1:{self.port}/{db}"
 
-    def client(self, db: int = 0) -> redis.Redis:
-        """A redis-py client that does not retry and gives up after 2 s."""
+    def client(self, db: int = 0, patience: float = 20.0) -> redis.Redis:
+        """A redis-py client that does not retry and gives up after ``patience`` seconds."""
         trust = {"ssl_ca_certs": str(self.ca_file)} if self.tls else {}
         return redis.Redis.from_url(
-            self.url(db), socket_timeout=2.0, socket_connect_timeout=2.0, retry=Retry(NoBackoff(), 0), **trust
+            self.url(db), socket_timeout=patience, socket_connect_timeout=patience, retry=Retry(NoBackoff(), 0), **trust
         )
 
 
@@ -175,7 +175,7 @@ class Sentinel:
         """Start all three and wait until the replica follows and the sentinel knows it."""
         for server in (self.master, self.replica, self.sentinel):
             server.start()
-        wait_until(self._replica_known, 30, "the sentinel knows the replica")
+        wait_until(self._replica_known, 90, "the sentinel knows the replica")
         return self
 
     def close(self) -> None:

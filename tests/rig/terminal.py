@@ -52,6 +52,13 @@ KEYS = {
 }
 
 
+def _as_from_a_shell() -> None:
+    """The terminal is the controlling one, and its signals are heard: a test run under ``nohup`` hears no SIGHUP."""
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Terminal:
     """Run ``command`` on a screen of ``columns`` x ``rows``; SIGHUP, then SIGKILL, when the block ends."""
 
@@ -92,7 +99,7 @@ class Terminal:
             env={**{name: value for name, value in os.environ.items() if name not in _OUR_SIZE}, **self._env},
             cwd=self._cwd,
             start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509 - one system call
+            preexec_fn=_as_from_a_shell,  # noqa: PLW1509 - three system calls, no lock
         )
         os.close(slave)
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -128,7 +135,7 @@ class Terminal:
                 self.process.wait(3)
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait(5)
+        self.process.wait(30)
         self.hang_up()
 
     def hang_up(self) -> None:
@@ -136,7 +143,7 @@ class Terminal:
         if self._master < 0 or self._reader is None:
             return
         os.write(self._wake[1], b"x")
-        self._reader.join(5)
+        self._reader.join(30)
         for descriptor in (self._master, *self._wake):
             os.close(descriptor)
         self._master = -1
@@ -204,7 +211,7 @@ class Terminal:
         """termios attributes: to prove that the terminal was given back as it was."""
         return termios.tcgetattr(self._master)
 
-    def wait_for(self, words: str, timeout: float = 10.0) -> str:
+    def wait_for(self, words: str, timeout: float = 30.0) -> str:
         """Wait until ``words`` stand on the screen; the whole screen."""
         try:
             wait_until(lambda: words in self.text, timeout, f"{words!r} on the screen")
@@ -213,7 +220,7 @@ class Terminal:
             raise
         return self.text
 
-    def wait_exit(self, timeout: float = 10.0) -> int:
+    def wait_exit(self, timeout: float = 30.0) -> int:
         """Wait for the end; the exit code."""
         if self.process is None:
             raise RuntimeError("the terminal was never started")

@@ -15,10 +15,10 @@ from tests.rig import RabbitServer, RedisServer, Sentinel, wait_until
 
 
 def test_frozen_redis_keeps_its_port_and_answers_after_the_thaw(redis_server: RedisServer) -> None:
-    client = redis_server.client()
-    client.set("kept", 1)
+    client = redis_server.client(patience=1.0)
+    redis_server.client().set("kept", 1)
     redis_server.freeze()
-    with socket.create_connection(("127.0.0.1", redis_server.port), timeout=1):
+    with socket.create_connection(("127.0.0.1", redis_server.port), timeout=30):
         pass
     with pytest.raises(redis.TimeoutError):
         client.ping()
@@ -66,13 +66,12 @@ def test_tls_is_verified_against_its_own_authority() -> None:
 def test_sentinel_promotes_the_replica(redis_sentinel: Sentinel) -> None:
     assert redis_sentinel.current_port() == redis_sentinel.master.port
     redis_sentinel.master.kill()
-    wait_until(lambda: redis_sentinel.current_port() == redis_sentinel.replica.port, 20, "the failover")
+    wait_until(lambda: redis_sentinel.current_port() == redis_sentinel.replica.port, 90, "the failover")
 
 
-def _connect(server: RabbitServer, vhost: str = "/") -> pika.BlockingConnection:
+def _connect(server: RabbitServer, vhost: str = "/", patience: float = 30.0) -> pika.BlockingConnection:
     parameters = pika.URLParameters(server.url(vhost))
-    parameters.socket_timeout = parameters.blocked_connection_timeout = 2
-    parameters.stack_timeout = 3
+    parameters.socket_timeout = parameters.blocked_connection_timeout = parameters.stack_timeout = patience
     return pika.BlockingConnection(parameters)
 
 
@@ -80,7 +79,7 @@ def _connect(server: RabbitServer, vhost: str = "/") -> pika.BlockingConnection:
 def test_frozen_rabbitmq_answers_after_the_thaw(rabbitmq_server: RabbitServer, rabbitmq_vhost: str) -> None:
     rabbitmq_server.freeze()
     with pytest.raises(AMQPConnectorStackTimeout):  # not one of pika.exceptions
-        _connect(rabbitmq_server, rabbitmq_vhost)
+        _connect(rabbitmq_server, rabbitmq_vhost, patience=3.0)
     rabbitmq_server.thaw()
     _connect(rabbitmq_server, rabbitmq_vhost).close()
 
@@ -108,6 +107,6 @@ def test_user_sees_only_what_it_may(rabbitmq_server: RabbitServer, rabbitmq_vhos
 
 
 def test_management_is_up(rabbitmq_server: RabbitServer) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", rabbitmq_server.management_port, timeout=5)
+    connection = http.client.HTTPConnection("127.0.0.1", rabbitmq_server.management_port, timeout=30)
     connection.request("GET", "/api/overview")
     assert connection.getresponse().status == 401

@@ -38,4 +38,4 @@ def test_hanging_up_ends_the_program() -> None:
     with Terminal([sys.executable, "-c", PROGRAM]) as terminal:
         terminal.wait_for("size 100 30")
         terminal.hang_up()
-        assert wait_until(lambda: terminal.exit_code, 5, "the program ends") == -signal.SIGHUP
+        assert wait_until(lambda: terminal.exit_code, message="the program ends") == -signal.SIGHUP

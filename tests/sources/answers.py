@@ -25,7 +25,7 @@ def start(*workers: Worker) -> None:
     for worker in workers:
         worker.launch()
     for worker in workers:
-        worker.wait_ready(60)
+        worker.wait_ready()
 
 
 def only(observations: Iterator[Observation]) -> WorkersAnswered:
@@ -65,5 +65,5 @@ def check_everything(workers: dict[str, Worker], answered: WorkersAnswered, task
     assert [task.task_id for task in tasks] == [task_id]
     assert (tasks[0].name, tasks[0].queue) == ("rig.sleep", "celery")
     assert "\x1b" not in (tasks[0].args or "")
-    assert abs((tasks[0].time_start or 0) - time.time()) < 60
+    assert abs((tasks[0].time_start or 0) - time.time()) < 600
     assert tasks[0].worker_pid is None or tasks[0].worker_pid < 2**22, "a greenlet's number is no pid"

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from typing import Protocol
 
@@ -15,7 +14,7 @@ from celerytop.errors import BrokerError, RefusedError
 from celerytop.model.observation import QueuesMeasured
 from celerytop.model.queue import Queue
 from celerytop.sources.base import Interest, Lane, Probe
-from tests.rig import Child, wait_until
+from tests.rig import Child, Stopwatch, wait_until
 
 NAME = "contract"
 SECRET = "wr0ng-s3cret"
@@ -99,7 +98,7 @@ class QueuesContract:
             lane.connect()
         assert one_sentence(str(down.value))
         watched.server.start()
-        wait_until(lambda: connected(lane), 10, "connected again")
+        wait_until(lambda: connected(lane), 60, "connected again")
         watched.add("after", 2)
         assert queue_of(lane, "after").messages == 2
 
@@ -108,18 +107,16 @@ class QueuesContract:
         look(lane)
         watched.server.freeze()
         try:
-            began = time.monotonic()
-            with pytest.raises(BrokerError) as frozen:
+            with Stopwatch() as stopwatch, pytest.raises(BrokerError) as frozen:
                 look(lane)
-            assert time.monotonic() - began < PATIENCE
+            assert stopwatch.seconds < PATIENCE
             assert one_sentence(str(frozen.value))
-            began = time.monotonic()
-            with pytest.raises(BrokerError):
+            with Stopwatch() as stopwatch, pytest.raises(BrokerError):
                 lane.connect()
-            assert time.monotonic() - began < PATIENCE
+            assert stopwatch.seconds < PATIENCE
         finally:
             watched.server.thaw()
-        wait_until(lambda: connected(lane), 10, "connected again")
+        wait_until(lambda: connected(lane), 60, "connected again")
         assert queue_of(lane).messages == 1
 
     def test_a_wrong_password_is_refused_in_one_sentence_without_it(self, watched: Watched) -> None:

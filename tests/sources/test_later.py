@@ -11,7 +11,7 @@ from celerytop.sources.later import Once
 
 
 def test_whichever_thread_comes_first_it_is_made_once() -> None:
-    together = threading.Barrier(8, timeout=10)
+    together = threading.Barrier(8, timeout=60)
     made: list[object] = []
 
     def make() -> object:

@@ -26,7 +26,7 @@ from celerytop.model.event import (
 )
 from celerytop.model.text import LIMIT, clean, clean_lines
 from celerytop.sources.wire import Decoder, decode_redis
-from tests.sources.wired import HEARTBEAT, NOW, RECEIVED, STAMP, STARTED, assert_harmless, envelope, through
+from tests.sources.wired import HEARTBEAT, NOW, PATIENT, RECEIVED, STAMP, STARTED, assert_harmless, envelope, through
 
 TYPES: list[tuple[dict[str, Any], Event]] = [
     (STARTED, TaskStarted("7428", NOW, "w1@h")),
@@ -138,7 +138,7 @@ FIELDS = st.sampled_from(sorted({*RECEIVED, *HEARTBEAT, "queue", "signum", "runt
 
 
 @given(st.binary(max_size=300))
-@settings(max_examples=300, deadline=None)
+@settings(PATIENT, max_examples=300)
 def test_any_bytes(noise: bytes) -> None:
     for received in (decode_redis(noise, NOW), *through(noise)):
         assert_harmless(received)
@@ -149,7 +149,7 @@ def test_any_bytes(noise: bytes) -> None:
     st.dictionaries(FIELDS, JSON, max_size=4),
     st.booleans(),
 )
-@settings(max_examples=500, deadline=None)
+@settings(PATIENT, max_examples=500)
 def test_any_values_in_any_fields(event: dict[str, Any], fields: dict[str, Any], listed: bool) -> None:
     strange = {**event, **fields}
     for received in through([strange, STARTED] if listed else strange):
@@ -158,7 +158,7 @@ def test_any_values_in_any_fields(event: dict[str, Any], fields: dict[str, Any],
 
 
 @given(JSON)
-@settings(max_examples=300, deadline=None)
+@settings(PATIENT, max_examples=300)
 def test_any_json(content: Any) -> None:
     for received in (decode_redis(json.dumps(content).encode(), NOW), *through(content)):
         assert not received.events
@@ -169,6 +169,7 @@ TEXTS = st.text(alphabet='ab"\\\n\t/\x07\x7fné', max_size=12)
 
 
 @given(args=TEXTS, told=TEXTS, traceback=st.none() | TEXTS)
+@PATIENT
 def test_texts_are_clean_however_they_were_escaped(args: str, told: str, traceback: str | None) -> None:
     """Most messages need no cleaning, which is seen by their escapes: line ends are allowed in tracebacks only."""
     failed = {**STARTED, "type": "task-failed", "exception": told, "traceback": traceback}

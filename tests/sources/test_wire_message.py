@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from celerytop.sources.wire_message import decode_message, decode_unacked
+from tests.sources.wired import PATIENT
 
 MESSAGE: dict[str, Any] = {
     "body": "W1sxXSwge30s",
@@ -90,7 +91,7 @@ def test_names_from_python_file_systems_survive() -> None:
 
 
 @given(st.binary(max_size=200))
-@settings(max_examples=300, deadline=None)
+@settings(PATIENT, max_examples=300)
 def test_any_bytes(noise: bytes) -> None:
     decode_message(noise)
     decode_unacked(noise)

@@ -29,6 +29,7 @@ from celerytop.sources import asking, wire_bad, wire_fields, wire_reply
 from celerytop.sources.asking import METHODS
 from celerytop.sources.redis import channels
 from celerytop.sources.wire_reply import BODY_LIMIT, decode_envelope, decode_reply
+from tests.sources.wired import PATIENT
 
 JSON = "application/json"
 
@@ -267,7 +268,7 @@ def test_answers_of_another_form_do_no_harm(method: str, content: Any) -> None:
         max_leaves=20,
     ),
 )
-@settings(max_examples=400, deadline=None)
+@settings(PATIENT, max_examples=400)
 def test_any_answer(method: str, content: Any) -> None:
     reply(method, content)
 
@@ -275,7 +276,7 @@ def test_any_answer(method: str, content: Any) -> None:
 @given(
     st.sampled_from(METHODS), st.binary(max_size=200), st.sampled_from([JSON, None, "application/x-python-serialize"])
 )
-@settings(max_examples=300, deadline=None)
+@settings(PATIENT, max_examples=300)
 def test_any_bytes(method: str, noise: bytes, content_type: str | None) -> None:
     assert decode_reply(method, noise, content_type, 0.0)
     decode_envelope(noise)

@@ -9,12 +9,15 @@ from collections.abc import Iterator
 from typing import Any
 
 import msgspec
+from hypothesis import HealthCheck, settings
 
 from celerytop.model.observation import EventsReceived
 from celerytop.model.text import LIMIT
 from celerytop.sources.wire import decode_amqp, decode_redis
 
 NOW = 1795404538.0
+PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+"""How fast this machine is has nothing to do with it."""
 STAMP: dict[str, Any] = {"hostname": "w1@h", "utcoffset": 0.0, "pid": 16190, "clock": 83, "timestamp": NOW}
 STARTED = {**STAMP, "type": "task-started", "uuid": "7428"}
 RECEIVED = {

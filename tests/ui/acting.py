@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from textual import events
 
 from celerytop.model.action import AnyAction, Revoke, Target
 from celerytop.model.command import Attend
@@ -94,13 +93,6 @@ def wishes(driver: Driver) -> list[Any]:
 async def type_keys(driver: Driver, *keys: str) -> None:
     """As a person does: letters in one go, but a box is answered once it is there."""
     for index, key in enumerate(keys):
-        if len(key) == 1:
-            driver.app.post_message(events.Key("space" if key == " " else key, key))
-            if index + 1 < len(keys) and len(keys[index + 1]) == 1:
-                continue
-            await driver.pilot.pause()
-        else:
-            await driver.pilot.press(key)
-        await driver.pilot.pause()
-        while not getattr(driver.app.screen, "painted", True) or getattr(driver.app.screen, "over", False):
-            await driver.pilot.pause(0.01)
+        driver.send(key)
+        if len(key) > 1 or index + 1 == len(keys) or len(keys[index + 1]) > 1:
+            await driver.settle()

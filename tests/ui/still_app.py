@@ -1,6 +1,6 @@
 """A program for the pseudo-terminal tests: the screen over a hand-made picture.
 
-``python -m tests.ui.still_app KIND [moving] [crash] [stuck]``
+``python -m tests.ui.still_app KIND [moving] [crash] [patient]``
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import msgspec
 
 from celerytop.errors import TerminalError
 from celerytop.model.command import Command, RetryNow
+from celerytop.ui import driver, run
 from celerytop.ui.feed import StillFeed
-from celerytop.ui.run import run_app
 from celerytop.ui.terminal import Settings
 from tests.ui import snapshots
 
@@ -47,10 +47,12 @@ def main() -> int:
     words = set(sys.argv[2:])
     snapshot = getattr(snapshots, sys.argv[1])()
     feed = CrashingFeed(snapshot) if "crash" in words else StillFeed(snapshot)
+    if "patient" in words:
+        driver._PATIENCE = run._GIVE_UP = 3600.0  # so that a test sees whether it waits
     if "moving" in words:
         threading.Thread(target=_move, args=(feed,), daemon=True).start()
     try:
-        return run_app(feed, Settings(utc=True))
+        return run.run_app(feed, Settings(utc=True))
     except TerminalError as error:
         print(error, file=sys.stderr)
         return error.exit_code

@@ -83,6 +83,7 @@ MENUS: list[tuple[str, tuple[str, ...], AnyAction]] = [
 ]
 
 
+@pytest.mark.timeout(180)
 def test_each_line_of_the_menus_ends_in_its_action() -> None:
     async def deed(driver: Driver) -> None:
         for page, keys, wanted in MENUS:
@@ -98,6 +99,7 @@ def test_each_line_of_the_menus_ends_in_its_action() -> None:
     drive(allowed(), deed)
 
 
+@pytest.mark.timeout(180)
 def test_in_read_only_the_same_lines_submit_nothing() -> None:
     async def deed(driver: Driver) -> None:
         for page, keys, _ in MENUS:

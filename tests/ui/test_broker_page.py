@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from textual.pilot import Pilot
 
 from celerytop.columns import Look
 from celerytop.model.broker import KeyWalk, RabbitBroker, RedisBroker
@@ -23,6 +22,7 @@ from tests.ui import details_snapshots as pictures
 from tests.ui import golden, snapshots
 from tests.ui.details_driver import drive
 from tests.ui.details_snapshots import GIB
+from tests.ui.drive import Driver
 from tests.ui.snapshots import AT
 
 LOOK = Look(utc=True)
@@ -34,11 +34,11 @@ def page(broker: RedisBroker | RabbitBroker | None, width: int = 100, own: bool 
     return plain_text(broker_lines(Snapshot(AT, snapshots.CLUSTER, broker=broker), LOOK, width, own))
 
 
-async def open_page(pilot: Pilot[None], app: CelerytopApp) -> None:
+async def open_page(driver: Driver, app: CelerytopApp) -> None:
     """Turn to page 5 and wait until it has the keys."""
-    await pilot.press("5")
+    await driver.press("5")
     for _ in range(100):
-        await pilot.pause()
+        await driver.settle()
         if app.main.query(Walk) and app.main.query_one(Walk).has_focus:
             return
     raise AssertionError("page 5 never got the focus")
@@ -52,8 +52,8 @@ def redis(**facts: Any) -> RedisBroker:
 @pytest.mark.parametrize("size", [(80, 24), (100, 30)], ids=["80x24", "100x30"])
 @pytest.mark.parametrize("broker", BROKERS)
 def test_screen(broker: str, size: tuple[int, int]) -> None:
-    async def deed(pilot: Pilot[None], app: CelerytopApp, feed: StillFeed) -> None:
-        await open_page(pilot, app)
+    async def deed(driver: Driver, app: CelerytopApp, feed: StillFeed) -> None:
+        await open_page(driver, app)
         golden.check(f"broker_{broker}_{size[0]}x{size[1]}", golden.shown(app))
 
     drive(BROKERS[broker](), deed, size)
@@ -155,29 +155,26 @@ def test_rabbit_that_blocks_publishers() -> None:
 
 # ------------------------------------------------------------------------------------------------- own cost
 def test_b_shows_what_celerytop_costs_and_enter_opens_a_worker() -> None:
-    async def deed(pilot: Pilot[None], app: CelerytopApp, feed: StillFeed) -> None:
-        await open_page(pilot, app)
+    async def deed(driver: Driver, app: CelerytopApp, feed: StillFeed) -> None:
+        await open_page(driver, app)
         assert feed.commands[-1] == Attend(page="broker")
         assert "b: detail" in golden.shown(app)
-        await pilot.press("b")
-        await pilot.pause()
+        await driver.press("b")
         assert "Only reads: no key" in golden.shown(app)
-        await pilot.press("b")
-        await pilot.pause()
+        await driver.press("b")
         page_ = app.main.current
         assert isinstance(page_, BrokerPage)
         assert page_.query_one(Walk).target == Target("worker", "w3@db-7")
-        await pilot.press("enter")
+        await driver.press("enter")
         assert isinstance(app.screen, WorkerDetail)
 
     drive(pictures.full(), deed)
 
 
 def test_enter_opens_a_queue_of_rabbit() -> None:
-    async def deed(pilot: Pilot[None], app: CelerytopApp, feed: StillFeed) -> None:
-        await open_page(pilot, app)
-        await pilot.press("n", "enter")
-        await pilot.pause()
+    async def deed(driver: Driver, app: CelerytopApp, feed: StillFeed) -> None:
+        await open_page(driver, app)
+        await driver.press("n", "enter")
         assert isinstance(app.screen, QueueDetail)
         assert app.screen.key == "payments"
 

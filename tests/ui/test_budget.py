@@ -37,7 +37,7 @@ def test_a_refresh_with_five_changed_rows_fits_a_slow_line() -> None:
         sizes = []
         for _ in range(4):
             shown, before = clock(), len(terminal.raw)
-            wait_until(lambda shown=shown: clock() != shown, 5, "the next picture")  # type: ignore[misc]
+            wait_until(lambda shown=shown: clock() != shown, 30, "the next picture")  # type: ignore[misc]
             sizes.append(len(terminal.raw) - before)
         # a picture may be read in two parts, so that one step of ours holds a bit of its neighbour
         assert 0 < sum(sizes[1:]) / 3 <= BYTES, sizes
@@ -55,7 +55,7 @@ def test_what_a_slow_terminal_has_not_taken_is_known() -> None:
         left = 200_000
         while left:
             left -= len(os.read(master, 65536))
-        wait_until(lambda: writer.written == writer.given, 5, "all is taken")
+        wait_until(lambda: writer.written == writer.given, 30, "all is taken")
         writer.stop()
     os.close(master)
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import msgspec
 import pytest
-from textual.pilot import Pilot
 
 from celerytop.columns import Look
 from celerytop.format import cells
@@ -32,6 +31,7 @@ from tests.ui import details_snapshots as pictures
 from tests.ui import golden, snapshots
 from tests.ui.details_driver import drive
 from tests.ui.details_snapshots import CHARGE, JOIN, ROOT, WAITS
+from tests.ui.drive import Driver
 from tests.ui.snapshots import AT, PAY
 
 LOOK = Look(utc=True)
@@ -69,9 +69,9 @@ SCREENS: dict[str, Callable[[], Any]] = {
 @pytest.mark.parametrize("size", [(80, 24), (100, 30)], ids=["80x24", "100x30"])
 @pytest.mark.parametrize("name", SCREENS)
 def test_screen(name: str, size: tuple[int, int]) -> None:
-    async def deed(pilot: Pilot[None], app: CelerytopApp, feed: StillFeed) -> None:
+    async def deed(driver: Driver, app: CelerytopApp, feed: StillFeed) -> None:
         app.push_screen(SCREENS[name]())
-        await pilot.pause()
+        await driver.settle()
         golden.check(f"{name}_{size[0]}x{size[1]}", golden.shown(app))
 
     drive(pictures.full(), deed, size)
@@ -97,13 +97,13 @@ def test_hostile_text_breaks_no_page() -> None:
 def test_hostile_names_reach_no_terminal() -> None:
     nasty = snapshots.hostile()
 
-    async def deed(pilot: Pilot[None], app: CelerytopApp, feed: StillFeed) -> None:
+    async def deed(driver: Driver, app: CelerytopApp, feed: StillFeed) -> None:
         screens = [QueueDetail(key) for key in list(nasty.queues)[:2]]
         screens += [WorkerDetail(key) for key in list(nasty.workers)[:2]]  # type: ignore[misc]
         screens += [TaskDetail(key) for key in list(nasty.tasks)[:3]]  # type: ignore[misc]
         for screen in screens:
             app.push_screen(screen)
-            await pilot.pause()
+            await driver.settle()
             text = "".join(golden.shown(app).split("\n"))
             assert text.isprintable() or "\x1b" not in text
             lines = [app.screen.query_one(Walk).render_line(y) for y in range(20)]
@@ -233,56 +233,56 @@ def test_many_children_are_summed_up() -> None:
 
 # -------------------------------------------------------------------------------------------------- the walk
 def test_enter_walks_up_and_down_and_escape_comes_back() -> None:
-    async def deed(pilot: Pilot[None], app: CelerytopApp, feed: StillFeed) -> None:
+    async def deed(driver: Driver, app: CelerytopApp, feed: StillFeed) -> None:
         app.push_screen(TaskDetail(PAY))
-        await pilot.pause()
+        await driver.settle()
         walk = app.screen.query_one(Walk)
         assert walk.target == Target("worker", "w3@db-7")
-        await pilot.press("down", "down")
+        await driver.press("down", "down")
         assert walk.target == Target("task", ROOT)
-        await pilot.press("down", "enter")
+        await driver.press("down", "enter")
         assert isinstance(app.screen, TaskDetail) and app.screen.key == CHARGE
         assert feed.commands[-1] == Attend(page="tasks", task_id=CHARGE)
-        await pilot.press("escape")
+        await driver.press("escape")
         assert isinstance(app.screen, TaskDetail) and app.screen.key == PAY
         assert app.screen.query_one(Walk).target == Target("task", CHARGE)
         assert feed.commands[-1] == Attend(page="tasks", task_id=PAY)
-        await pilot.press("escape")
+        await driver.press("escape")
         assert app.screen_stack == [app.main]
 
     drive(pictures.full(), deed)
 
 
 def test_enter_on_a_message_and_on_a_process_opens_the_task() -> None:
-    async def deed(pilot: Pilot[None], app: CelerytopApp, feed: StillFeed) -> None:
+    async def deed(driver: Driver, app: CelerytopApp, feed: StillFeed) -> None:
         app.push_screen(QueueDetail("payments"))
-        await pilot.pause()
+        await driver.settle()
         assert feed.commands[-1] == Attend(page="queues", queue="payments")
-        await pilot.press("n", "enter")
+        await driver.press("n", "enter")
         assert isinstance(app.screen, TaskDetail)
-        await pilot.press("escape", "escape")
+        await driver.press("escape", "escape")
         app.push_screen(WorkerDetail("w3@db-7"))
-        await pilot.pause()
+        await driver.settle()
         assert feed.commands[-1] == Attend(page="workers", worker="w3@db-7")
-        await pilot.press("enter")
+        await driver.press("enter")
         assert isinstance(app.screen, TaskDetail) and app.screen.key == PAY
 
     drive(pictures.full(), deed)
 
 
 def test_the_cursor_stays_on_what_it_stood_on_when_lines_come_and_go() -> None:
-    async def deed(pilot: Pilot[None], app: CelerytopApp, feed: StillFeed) -> None:
+    async def deed(driver: Driver, app: CelerytopApp, feed: StillFeed) -> None:
         app.push_screen(TaskDetail(PAY))
-        await pilot.pause()
-        await pilot.press("down", "down", "down")
+        await driver.settle()
+        await driver.press("down", "down", "down")
         walk = app.screen.query_one(Walk)
         before = walk.cursor
         full = pictures.full()
         tasks = dict(full.tasks)
         tasks[PAY] = msgspec.structs.replace(tasks[PAY], expires_at=AT + 60, exception="E('again')")
         feed.publish(msgspec.structs.replace(full, at=AT + 1, tasks=tasks))
-        await pilot.pause()
-        await pilot.pause()
+        await driver.settle()
+        await driver.settle()
         assert walk.target == Target("task", CHARGE)
         assert walk.cursor != before
 
@@ -290,37 +290,34 @@ def test_the_cursor_stays_on_what_it_stood_on_when_lines_come_and_go() -> None:
 
 
 def test_m_shows_the_arguments_of_this_task_and_hides_them_again() -> None:
-    async def deed(pilot: Pilot[None], app: CelerytopApp, feed: StillFeed) -> None:
+    async def deed(driver: Driver, app: CelerytopApp, feed: StillFeed) -> None:
         app.push_screen(TaskDetail(PAY))
-        await pilot.pause()
+        await driver.settle()
         assert "4111111111111111" not in golden.shown(app)
-        await pilot.press("m")
-        await pilot.pause()
+        await driver.press("m")
         assert "4111111111111111" in golden.shown(app)
-        await pilot.press("m")
-        await pilot.pause()
+        await driver.press("m")
         assert "4111111111111111" not in golden.shown(app)
 
     drive(pictures.full(), deed)
 
 
 def test_y_copies_the_id() -> None:
-    async def deed(pilot: Pilot[None], app: CelerytopApp, feed: StillFeed) -> None:
+    async def deed(driver: Driver, app: CelerytopApp, feed: StillFeed) -> None:
         app.push_screen(TaskDetail(PAY))
-        await pilot.pause()
-        await pilot.press("y")
+        await driver.settle()
+        await driver.press("y")
         assert app.clipboard == PAY
 
     drive(pictures.full(), deed)
 
 
 def test_a_page_key_leads_from_any_depth_to_that_page() -> None:
-    async def deed(pilot: Pilot[None], app: CelerytopApp, feed: StillFeed) -> None:
+    async def deed(driver: Driver, app: CelerytopApp, feed: StillFeed) -> None:
         app.push_screen(TaskDetail(PAY))
         app.push_screen(WorkerDetail("w3@db-7"))
-        await pilot.pause()
-        await pilot.press("2")
-        await pilot.pause()
+        await driver.settle()
+        await driver.press("2")
         assert app.screen_stack == [app.main]
         assert app.main.page == "workers"
 
@@ -328,9 +325,9 @@ def test_a_page_key_leads_from_any_depth_to_that_page() -> None:
 
 
 def test_stale_details_keep_their_last_values() -> None:
-    async def deed(pilot: Pilot[None], app: CelerytopApp, feed: StillFeed) -> None:
+    async def deed(driver: Driver, app: CelerytopApp, feed: StillFeed) -> None:
         app.push_screen(QueueDetail("payments"))
-        await pilot.pause()
+        await driver.settle()
         assert "8,114 ready" in golden.shown(app)
         assert app.screen.query_one(Walk).tone == "dim"
 

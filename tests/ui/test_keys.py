@@ -28,13 +28,13 @@ def test_every_key_in_help_works_and_leaves_no_wreck(page: str) -> None:
         keys = [key for each in deeds(driver.app) for key in each.keys if key not in LEAVING]
         assert len(keys) > 25
         for key in keys:
-            await driver.pilot.press(key)
+            await driver.press(key)
             while driver.app.screen is not driver.app.main:
                 await driver.app.pop_screen()
             if driver.app.main.page != page:
-                await driver.pilot.press(PAGES[page])
+                await driver.press(PAGES[page])
             elif driver.app.screen.query("#filter"):
-                await driver.pilot.press("escape")
+                await driver.press("escape")
         await driver.settle()
         assert driver.app.main.page == page
 
@@ -50,7 +50,7 @@ def test_a_key_that_is_not_in_help_does_nothing(page: str) -> None:
         for key in LATER:
             if key in known:
                 continue
-            await driver.pilot.press(key)
+            await driver.press(key)
         await driver.settle()
         assert driver.lines[3:] == before
         assert not [command for command in driver.feed.commands if type(command).__name__ != "Attend"]

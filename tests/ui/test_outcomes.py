@@ -118,8 +118,8 @@ def test_q_asks_only_while_an_action_is_unfinished() -> None:
     drive(being_done(terminate()), deed)
 
     async def at_once(driver: Driver) -> None:
-        await driver.pilot.press("q")
-        assert not isinstance(front(driver), Leaving)
+        await driver.press("q")
+        assert not driver.app.is_running and not isinstance(front(driver), Leaving)
 
     drive(half_done(), at_once)
 

@@ -29,14 +29,11 @@ _CONTROL = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud
 def test_window_too_small_says_so_and_comes_back() -> None:
     async def deed(driver: Driver) -> None:
         for width, height in ((20, 5), (59, 24), (80, 9), (2, 1), (1, 1)):
-            await driver.pilot.resize_terminal(width, height)
-            await driver.settle()
+            await driver.resize(width, height)
             assert isinstance(driver.app.screen, Small)
-        await driver.pilot.resize_terminal(40, 8)
-        await driver.settle()
+        await driver.resize(40, 8)
         assert driver.text.replace("\n", " ").split() == ["Window", "too", "small:", "60x10", "needed,", "40x8", "now."]
-        await driver.pilot.resize_terminal(80, 24)
-        await driver.settle()
+        await driver.resize(80, 24)
         assert driver.app.screen is driver.app.main
         assert "payments" in driver.text
 
@@ -67,13 +64,12 @@ def test_hostile_text_reaches_the_screen_only_as_harmless_text(size: tuple[int, 
     async def deed(driver: Driver) -> None:
         for key in KEYS:
             for then in ((), ("right", "enter"), ("escape", "?"), ("escape", "s")):
-                await driver.pilot.press(*(then or (key,)))
-                await driver.settle()
+                await driver.press(*(then or (key,)))
                 assert not _CONTROL.search(driver.text)
                 assert "[link=http://x]" in driver.text or key in "56" or then or size[0] < 80
                 assert all(cells(line) <= size[0] for line in driver.lines)
                 assert driver.text.isascii() or not ascii
-            await driver.pilot.press("escape")
+            await driver.press("escape")
 
     drive(snapshots.hostile(), deed, size, ascii=ascii)
 
@@ -150,10 +146,11 @@ def test_a_bug_ends_with_a_short_text_without_secrets() -> None:
             raise RuntimeError("lost redis://me:hunter2@h/0\x1b[31m")
 
     async def run() -> CelerytopApp:
-        app = Broken(StillFeed(snapshots.healthy()))
+        feed = StillFeed(snapshots.healthy())
+        app = Broken(feed)
         with pytest.raises(RuntimeError):
             async with app.run_test() as pilot:
-                await pilot.press("U")
+                await Driver(app, feed, pilot).press("U")
         return app
 
     app = asyncio.run(run())

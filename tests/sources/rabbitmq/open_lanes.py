@@ -93,13 +93,14 @@ def inventory(server: RabbitServer, vhost: str) -> dict[str, Any]:
     }
 
 
-def own_connections(server: RabbitServer) -> list[str]:
-    """Connections that call themselves celerytop."""
-    columns = "name,client_properties"
+def own_connections(server: RabbitServer, vhost: str | None = None) -> list[str]:
+    """Connections that call themselves celerytop, of all vhosts or one. The API tells of them some time later."""
+    columns = "name,vhost,client_properties"
     return [
         found["name"]
         for found in server.api("GET", f"/connections?columns={columns}")
         if (found.get("client_properties") or {}).get("connection_name") == "celerytop"
+        and vhost in (None, found["vhost"])
     ]
 
 
@@ -130,7 +131,7 @@ class RabbitSite:
             channel.basic_publish("celeryev", "task.multi", event)
 
     def connections(self) -> int:
-        return len(own_connections(self._rabbit))
+        return len(own_connections(self._rabbit, self._vhost))
 
     def freeze(self) -> None:
         self.server.freeze()
@@ -152,7 +153,7 @@ class RabbitSite:
             return [queue["name"] for queue in queues if ".ctop." in queue["name"]]
 
         with suppress(TimeoutError):
-            wait_until(lambda: not ours(), 5)
+            wait_until(lambda: not ours())
         return ours()
 
     # ----------------------------------------------------------------------------------- QueuesContract's words

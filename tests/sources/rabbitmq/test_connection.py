@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import socket
-import time
 from collections.abc import Iterator
+from typing import Any
 
 import msgspec
 import pytest
@@ -13,8 +13,7 @@ from celerytop.errors import BrokerError, RefusedError
 from celerytop.model.address import Address, BrokerSettings, Endpoint, Secret
 from celerytop.sources.rabbitmq import connection
 from celerytop.sources.rabbitmq.connection import connect
-from tests.rig import RabbitServer, RedisServer
-from tests.rig.process import free_port
+from tests.rig import RabbitServer, RedisServer, Stopwatch, free_port, wait_until
 from tests.sources.rabbitmq.open_lanes import own_connections, settings_for
 
 pytestmark = pytest.mark.rabbitmq
@@ -26,13 +25,25 @@ def at(port: int, host: str = "127.0.0.1", **more: object) -> BrokerSettings:
 
 
 def refusal(settings: BrokerSettings) -> BrokerError:
-    began = time.monotonic()
-    with pytest.raises(BrokerError) as caught:
+    with Stopwatch() as stopwatch, pytest.raises(BrokerError) as caught:
         connect(settings).close()
-    assert time.monotonic() - began < 5.0
+    assert stopwatch.seconds < 5.0
     assert "hunter2" not in str(caught.value)
     assert "\n" not in str(caught.value)
     return caught.value
+
+
+@pytest.fixture(autouse=True)
+def _resolver(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says at once what a name server says in the end: when that says so is its own affair."""
+    real = socket.getaddrinfo
+
+    def resolve(host: Any, *rest: Any, **more: Any) -> Any:
+        if str(host).endswith(".invalid"):
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return real(host, *rest, **more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
 
 
 @pytest.fixture
@@ -49,7 +60,7 @@ def test_connects_and_goes_without_a_trace(rabbitmq_server: RabbitServer) -> Non
     assert link.version is not None and link.version[0].isdigit()
     link.close()
     assert not link.open
-    assert own_connections(rabbitmq_server) == []
+    wait_until(lambda: own_connections(rabbitmq_server) == [], 60, "the API has heard of it")
 
 
 def test_wrong_password_is_refused_not_retried(rabbitmq_server: RabbitServer) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from functools import partial
@@ -15,10 +14,11 @@ from celerytop.model.address import BrokerSettings
 from celerytop.model.observation import Pong, StatsReply, TasksListed, WorkersAnswered
 from celerytop.sources.base import Interest, Lane, Probe
 from celerytop.sources.rabbitmq.events import RabbitEvents
-from tests.rig import RabbitServer, Worker, wait_until
-from tests.sources import contract
+from tests.rig import RabbitServer, Worker, eventually, wait_until
+from tests.sources import control_contract
 from tests.sources.answers import start
-from tests.sources.contract import ControlContract, Site, Skipping, hurry
+from tests.sources.contract import Site
+from tests.sources.control_contract import ControlContract, Skipping, hurry
 from tests.sources.rabbitmq.open_lanes import (
     RabbitSite,
     answers_in,
@@ -68,7 +68,7 @@ class TestRabbitControl(ControlContract):
     @pytest.fixture(autouse=True)
     def fetching_workers(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Workers that fetch all at once: on RabbitMQ the prefetch count grows by one for each task with an ETA."""
-        monkeypatch.setattr(contract, "Worker", partial(Worker, extra=("--prefetch-multiplier", "2000")))
+        monkeypatch.setattr(control_contract, "Worker", partial(Worker, extra=("--prefetch-multiplier", "2000")))
 
     def debris(self, site: Site) -> list[str]:
         assert isinstance(site, RabbitSite)
@@ -78,12 +78,16 @@ class TestRabbitControl(ControlContract):
 def test_no_worker_has_ever_connected(rabbitmq_server: RabbitServer, rabbitmq_vhost: str) -> None:
     before = inventory(rabbitmq_server, rabbitmq_vhost)
     with lanes_of(settings_for(rabbitmq_server, rabbitmq_vhost), "control") as lanes:
-        answered = round_of(lanes)
-        assert (answered.replies, answered.expected) == ((), 0)
-        assert answered.window < 0.5, "nobody listens: nothing to wait for"
+
+        def at_once() -> None:
+            answered = round_of(lanes)
+            assert (answered.replies, answered.expected) == ((), 0)
+            assert answered.window < 0.5, "nobody listens: nothing to wait for"
+
+        eventually(at_once)
         assert round_of(lanes).expected == 0, "and the channel is open again"
-    wait_until(lambda: inventory(rabbitmq_server, rabbitmq_vhost) == before, 5, "nothing left behind")
-    wait_until(lambda: own_connections(rabbitmq_server) == [], 5, "no connection left behind")
+    wait_until(lambda: inventory(rabbitmq_server, rabbitmq_vhost) == before, 60, "nothing left behind")
+    wait_until(lambda: own_connections(rabbitmq_server) == [], 60, "no connection left behind")
 
 
 @pytest.mark.worker
@@ -96,20 +100,29 @@ def test_everybody_answers_in_milliseconds(rabbitmq_server: RabbitServer, rabbit
         lanes_of(settings_for(rabbitmq_server, rabbitmq_vhost), "control") as lanes,
     ):
         start(one, two)
-        first = round_of(lanes)
-        assert nodes_in(first) == names
-        assert {reply.pool for reply in first.replies if isinstance(reply, StatsReply)} == {"prefork", "threads"}
-        assert {reply.place for reply in first.replies if isinstance(reply, TasksListed)} >= {"active", "reserved"}
-        second = round_of(lanes, Interest(workers=tuple(names)))
-        assert nodes_in(second) == names
-        assert second.window < 0.5, "no need to wait out the second"
-        assert set(second.present) == names and second.absent == ()
         settings = settings_for(rabbitmq_server, rabbitmq_vhost)
-        with lanes_of(settings, "control", "management") as told:
-            ask(told, "management")
-            answered = round_of(told)
-            assert (nodes_in(answered), answered.expected) == (names, 2)
-            assert answered.window < 0.5, "the management API names those to wait for, even in the first round"
+
+        def first_and_second() -> None:
+            """A worker says that it is ready before it answers, and a loaded machine lets it wait."""
+            probe_of(lanes, "control")._asking.forget()  # type: ignore[attr-defined]
+            first = round_of(lanes)
+            assert nodes_in(first) == names
+            assert {reply.pool for reply in first.replies if isinstance(reply, StatsReply)} == {"prefork", "threads"}
+            assert {reply.place for reply in first.replies if isinstance(reply, TasksListed)} >= {"active", "reserved"}
+            second = round_of(lanes, Interest(workers=tuple(names)))
+            assert nodes_in(second) == names
+            assert second.window < 0.5, "no need to wait out the second"
+            assert set(second.present) == names and second.absent == ()
+
+        def told_by_the_api() -> None:
+            with lanes_of(settings, "control", "management") as told:
+                ask(told, "management")
+                answered = round_of(told)
+                assert (nodes_in(answered), answered.expected) == (names, 2)
+                assert answered.window < 0.5, "the management API names those to wait for, even in the first round"
+
+        eventually(first_and_second)
+        eventually(told_by_the_api)
 
 
 @pytest.mark.worker
@@ -127,10 +140,9 @@ def test_frozen_is_present_and_killed_is_absent(rabbitmq_server: RabbitServer, r
 
         def settled() -> bool:
             answered = round_of(lanes, interest)
-            assert answered.window < 1.5
-            return answered.present == ("frozen@h",) and answered.absent == ("killed@h",)
+            return (answered.present, answered.absent, answered.window < 1.5) == (("frozen@h",), ("killed@h",), True)
 
-        wait_until(settled, 20, "one there, one gone")
+        wait_until(settled, 60, "one there, one gone")
         frozen.thaw()
 
 
@@ -144,7 +156,7 @@ def test_late_replies_are_ignored(rabbitmq_server: RabbitServer, rabbitmq_vhost:
         slow.freeze()
         assert nodes_in(round_of(lanes, Interest(workers=("slow@h",)))) == set()
         slow.thaw()
-        wait_until(lambda: round_of(lanes, Interest(workers=("slow@h",))).late, 10, "the late answers")
+        wait_until(lambda: round_of(lanes, Interest(workers=("slow@h",))).late, 60, "the late answers")
 
 
 def test_an_account_that_may_only_look_cannot_ask_but_counts(
@@ -190,6 +202,10 @@ def test_the_control_exchange_can_have_another_name(rabbitmq_server: RabbitServe
         Worker(url, nodename="shop@h", concurrency=1, pool="solo", conf={"control_exchange": "shop"}),
         lanes_of(settings, "control") as lanes,
     ):
-        began = time.monotonic()
-        assert nodes_in(round_of(lanes)) == {"shop@h"}
-        assert time.monotonic() - began < 3
+
+        def at_once() -> None:
+            answered = round_of(lanes)
+            assert nodes_in(answered) == {"shop@h"}
+            assert answered.window < 1.3
+
+        eventually(at_once)

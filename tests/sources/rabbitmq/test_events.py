@@ -17,7 +17,7 @@ from celerytop.model.observation import EventsReceived
 from celerytop.sources.base import Source
 from celerytop.sources.rabbitmq import events
 from celerytop.sources.rabbitmq.events import RabbitEvents
-from tests.rig import RabbitServer, wait_until
+from tests.rig import RabbitServer, Stopwatch, wait_until
 from tests.sources.contract import EventsContract, Site
 from tests.sources.rabbitmq.open_lanes import RabbitSite, channel_of, inventory, own_connections, settings_for
 
@@ -35,14 +35,14 @@ def stream_of(settings: BrokerSettings) -> Iterator[Iterator[EventsReceived | No
         stream.close()  # type: ignore[attr-defined]
 
 
-def collect(stream: Iterator[EventsReceived | None], seconds: float, wanted: int = 1) -> list[Event]:
+def collect(stream: Iterator[EventsReceived | None], seconds: float = 60.0, wanted: int = 1) -> list[Event]:
     """Events until ``wanted`` have come."""
     found: list[Event] = []
     until = time.monotonic() + seconds
     while len(found) < wanted and time.monotonic() < until:
-        began = time.monotonic()
-        batch = next(stream)
-        assert time.monotonic() - began < 2.0, "it must yield every two seconds"
+        with Stopwatch() as stopwatch:
+            batch = next(stream)
+        assert stopwatch.seconds < 2.0, "it must yield every two seconds"
         found += batch.events if batch is not None else []
     return found
 
@@ -79,9 +79,9 @@ def test_waits_for_the_exchange_and_never_declares_it(rabbitmq_server: RabbitSer
         assert inventory(rabbitmq_server, rabbitmq_vhost) == before
         with channel_of(rabbitmq_server, rabbitmq_vhost) as channel:
             declare_exchange(channel)
-            wait_until(lambda: next(stream) is None and _bound(rabbitmq_server, rabbitmq_vhost), 8, "it listens")
+            wait_until(lambda: next(stream) is None and _bound(rabbitmq_server, rabbitmq_vhost), 60, "it listens")
             channel.basic_publish("celeryev", "worker.heartbeat", heartbeat())
-            assert [event.hostname for event in collect(stream, 5.0)] == ["w1@h"]
+            assert [event.hostname for event in collect(stream)] == ["w1@h"]
 
 
 def _bound(server: RabbitServer, vhost: str) -> bool:
@@ -106,8 +106,8 @@ def test_nothing_is_left_behind(rabbitmq_server: RabbitServer, exchange: str) ->
         assert queue["arguments"]["x-message-ttl"] == 5000
         assert queue["arguments"]["x-max-length"] == 10_000
         assert queue["arguments"]["x-overflow"] == "drop-head"
-    wait_until(lambda: inventory(rabbitmq_server, exchange) == before, 5, "the queue is gone")
-    wait_until(lambda: own_connections(rabbitmq_server) == [], 5, "the connection is gone")
+    wait_until(lambda: inventory(rabbitmq_server, exchange) == before, 60, "the queue is gone")
+    wait_until(lambda: own_connections(rabbitmq_server) == [], 60, "the connection is gone")
 
 
 def test_singles_and_batches_in_order(rabbitmq_server: RabbitServer, exchange: str) -> None:
@@ -122,7 +122,7 @@ def test_singles_and_batches_in_order(rabbitmq_server: RabbitServer, exchange: s
                 for k in "ab"
             )
             channel.basic_publish("celeryev", "task.multi", json.dumps([one, two]).encode())
-        found = collect(stream, 10.0, 1000)
+        found = collect(stream, wanted=1000)
     assert [event.uuid for event in found] == [f"{number}-{k}" for number in range(500) for k in "ab"]  # type: ignore[union-attr]
 
 
@@ -137,7 +137,7 @@ def test_hostile_bytes_cost_nothing_but_a_count(rabbitmq_server: RabbitServer, e
             channel.basic_publish("celeryev", "task.started", body)
         channel.basic_publish("celeryev", "worker.heartbeat", heartbeat("\x1b[31m@h"))
         bad, found = 0, list[Event]()
-        until = time.monotonic() + 5
+        until = time.monotonic() + 60
         while not found and time.monotonic() < until:
             batch = next(stream)
             if batch is not None:
@@ -151,9 +151,9 @@ def test_another_exchange_name_is_obeyed(rabbitmq_server: RabbitServer, rabbitmq
     settings = settings_for(rabbitmq_server, rabbitmq_vhost, event_exchange="shop.events")
     with channel_of(rabbitmq_server, rabbitmq_vhost) as channel, stream_of(settings) as stream:
         channel.exchange_declare("shop.events", "topic", durable=True)
-        wait_until(lambda: next(stream) is None and _has_queue(rabbitmq_server, rabbitmq_vhost), 8, "it listens")
+        wait_until(lambda: next(stream) is None and _has_queue(rabbitmq_server, rabbitmq_vhost), 60, "it listens")
         channel.basic_publish("shop.events", "worker.heartbeat", heartbeat())
-        assert len(collect(stream, 5.0)) == 1
+        assert len(collect(stream)) == 1
 
 
 def _has_queue(server: RabbitServer, vhost: str) -> bool:
@@ -168,7 +168,7 @@ def test_an_exchange_deleted_under_us_is_an_error_not_silence(
         collect(stream, 1.0)
         rabbitmq_server.api("DELETE", f"/exchanges/{exchange}/celeryev")
         with pytest.raises(BrokerError, match="no exchange 'celeryev'"):
-            collect(stream, 5.0)
+            collect(stream)
 
 
 def test_a_right_that_is_missing_is_named(rabbitmq_server: RabbitServer, exchange: str) -> None:
@@ -192,16 +192,20 @@ def test_a_reader_that_cannot_keep_up_says_that_it_lost_some(
         channel_of(rabbitmq_server, exchange) as channel,
     ):
         next(stream)
-        for _ in range(400):  # 40 MB: more than the sockets hold, so the queue fills while nobody reads
-            channel.basic_publish("celeryev", "task.multi", body)
-        channel.queue_declare("done")
-        dropped, until = 0, time.monotonic() + 15
         monkeypatch.setattr(events, "TTL", ttl)
         monkeypatch.setattr(events, "CHECK_BUSY", 0.0)  # it has stood still for that long
-        while not dropped and time.monotonic() < until:
-            batch = next(stream)
-            dropped += batch.dropped if batch is not None else 0
-    assert dropped
+
+        def lost() -> int:
+            """A broker that is slow to say how long our queue is has emptied it by then: once more."""
+            for _ in range(400):  # 40 MB: more than the sockets hold, so the queue fills while nobody reads
+                channel.basic_publish("celeryev", "task.multi", body)
+            channel.queue_declare("done")
+            dropped = 0
+            while not dropped and (batch := next(stream)) is not None:
+                dropped += batch.dropped
+            return dropped
+
+        assert wait_until(lost, 60, "some are lost")
 
 
 def test_settings_are_not_changed_by_use(rabbitmq_server: RabbitServer, exchange: str) -> None:

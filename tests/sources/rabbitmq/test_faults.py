@@ -22,7 +22,7 @@ from celerytop.model.worker import ALIVE, UNKNOWN
 from celerytop.monitor import Monitor
 from celerytop.sources.base import Interest, Lane
 from celerytop.sources.rabbitmq.events import RabbitEvents
-from tests.rig import RabbitServer, Worker, wait_until
+from tests.rig import RabbitServer, Stopwatch, Worker, wait_until
 from tests.rig.process import ROOT
 from tests.sources.queues_contract import one_sentence
 from tests.sources.rabbitmq.open_lanes import (
@@ -58,7 +58,7 @@ def vhost(rabbitmq_server: RabbitServer, rabbitmq_vhost: str) -> str:
 
 
 @pytest.mark.worker
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 def test_memory_alarm_blocks_control_alone(rabbitmq_server: RabbitServer, vhost: str) -> None:
     settings = settings_for(rabbitmq_server, vhost)
     url = rabbitmq_server.url(vhost)
@@ -67,16 +67,16 @@ def test_memory_alarm_blocks_control_alone(rabbitmq_server: RabbitServer, vhost:
         lanes_of(settings) as lanes,
         watching(url, management_url=rabbitmq_server.management_url) as monitor,
     ):
-        wait_until(lambda: answers_in(ask(lanes, "control")), 8, "all is well")
-        wait_until(lambda: _state(monitor) == ALIVE, 8, "it is seen alive")
+        wait_until(lambda: answers_in(ask(lanes, "control")), 60, "all is well")
+        wait_until(lambda: _state(monitor) == ALIVE, 60, "it is seen alive")
         rabbitmq_server.set_alarm()
         try:
-            told = wait_until(lambda: _denied(lanes), 10, "control is blocked") or ""
+            told = wait_until(lambda: _denied(lanes), 60, "control is blocked") or ""
             assert told.startswith("memory alarm: RabbitMQ blocks publishers (low on memory)")
             assert _denied(lanes) == told, "again at once, without publishing anything"
-            began = time.monotonic()
-            assert queues_in(ask(lanes, "queues"))["celery"].exists
-            assert time.monotonic() - began < 1.0
+            with Stopwatch() as stopwatch:
+                assert queues_in(ask(lanes, "queues"))["celery"].exists
+            assert stopwatch.seconds < 1.0
             assert broker_in(ask(lanes, "broker")).blocked == "low on memory"
             lanes["management"].connect()
             alarms = broker_in(ask(lanes, "management")).alarms
@@ -86,7 +86,7 @@ def test_memory_alarm_blocks_control_alone(rabbitmq_server: RabbitServer, vhost:
             assert monitor.latest.totals.workers_alive == 1
         finally:
             rabbitmq_server.clear_alarm()
-        answered = wait_until(lambda: _answered(lanes), 15, "it answers again")
+        answered = wait_until(lambda: _answered(lanes), 60, "it answers again")
         assert answered is not None and {reply.nodename for reply in answered.replies} == {"one@h"}
         assert broker_in(ask(lanes, "broker")).blocked is None
 
@@ -98,7 +98,7 @@ def _state(monitor: Monitor) -> str | None:
 
 def _seconds_until(monitor: Monitor, state: str) -> Iterator[None]:
     """Ten times a second, until the worker is in this state."""
-    until = time.monotonic() + 12
+    until = time.monotonic() + 60
     while _state(monitor) != state:
         assert time.monotonic() < until, f"{_state(monitor)}, not {state}"
         time.sleep(0.1)
@@ -122,11 +122,10 @@ def _answered(lanes: dict[str, Lane]) -> WorkersAnswered | None:
 
 def failure(poll: Iterator[object]) -> tuple[str, float]:
     """What an endless poll ends with, and after how many seconds."""
-    began = time.monotonic()
-    with pytest.raises(BrokerError) as caught:
-        while time.monotonic() - began < NOTICED + 5:
+    with Stopwatch() as stopwatch, pytest.raises(BrokerError) as caught:
+        while stopwatch.seconds < NOTICED + 5:
             next(poll)
-    return str(caught.value), time.monotonic() - began
+    return str(caught.value), stopwatch.seconds
 
 
 def again_and_again(lanes: dict[str, Lane], name: str) -> Iterator[object]:
@@ -137,7 +136,7 @@ def again_and_again(lanes: dict[str, Lane], name: str) -> Iterator[object]:
         yield None
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 def test_a_frozen_broker_is_noticed_by_every_source(rabbitmq_server: RabbitServer, vhost: str) -> None:
     settings = settings_for(rabbitmq_server, vhost)
     stream = RabbitEvents(settings).observe()
@@ -153,31 +152,29 @@ def test_a_frozen_broker_is_noticed_by_every_source(rabbitmq_server: RabbitServe
                 for sentence, seconds in threads.map(failure, polls):
                     assert "takes the connection but sends nothing" in sentence
                     assert seconds < NOTICED
-            began = time.monotonic()
-            with ThreadPoolExecutor() as threads:
+            with Stopwatch() as stopwatch, ThreadPoolExecutor() as threads:
                 list(threads.map(lambda lane: lane.close(), lanes.values()))
-            assert time.monotonic() - began < 2.0, "closing does not wait for a frozen broker"
+            assert stopwatch.seconds < 2.0, "closing does not wait for a frozen broker"
             with ThreadPoolExecutor() as threads:
                 anew = RabbitEvents(settings).observe()
                 for seconds in threads.map(_refused_after, [lanes["queues"].connect, lambda: next(anew)]):
                     assert seconds < 5.2
         finally:
             rabbitmq_server.thaw()
-        wait_until(rabbitmq_server.ready, 10, "it is back")
+        wait_until(rabbitmq_server.ready, 60, "it is back")
         lanes["queues"].connect()
         assert queues_in(ask(lanes, "queues"))["celery"].exists
 
 
 def _refused_after(connect: Callable[[], object]) -> float:
     """Seconds until connecting to a frozen broker is given up."""
-    began = time.monotonic()
-    with pytest.raises(BrokerError, match="takes the connection but sends nothing") as caught:
+    with Stopwatch() as stopwatch, pytest.raises(BrokerError, match="takes the connection but sends nothing") as caught:
         connect()
     assert one_sentence(str(caught.value))
-    return time.monotonic() - began
+    return stopwatch.seconds
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 def test_stopped_and_started(rabbitmq_server: RabbitServer, vhost: str) -> None:
     settings = settings_for(rabbitmq_server, vhost)
     stream = RabbitEvents(settings).observe()
@@ -241,7 +238,6 @@ while True:
 """
 
 
-@pytest.mark.timeout(90)
 def test_sigkill_leaves_nothing_and_looking_changes_nothing(rabbitmq_server: RabbitServer, vhost: str) -> None:
     with channel_of(rabbitmq_server, vhost) as channel:
         channel.confirm_delivery()
@@ -256,16 +252,16 @@ def test_sigkill_leaves_nothing_and_looking_changes_nothing(rabbitmq_server: Rab
             assert looking.stdout is not None
             for _ in range(3):
                 assert looking.stdout.readline() == "looked\n"
-            wait_until(lambda: len(own_connections(rabbitmq_server)) == 3, 8, "three connections")
+            wait_until(lambda: len(own_connections(rabbitmq_server)) == 3, 60, "three connections")
             names = [queue["name"] for queue in rabbitmq_server.api("GET", f"/queues/{vhost}")]
             assert len(names) == 3 and sum(name.startswith("celeryev.ctop.") for name in names) == 2
         finally:
             looking.send_signal(signal.SIGKILL)
-            looking.wait(5)
+            looking.wait(60)
             if looking.stdout is not None:
                 looking.stdout.close()
-        wait_until(lambda: own_connections(rabbitmq_server) == [], 10, "no connection left")
-        wait_until(lambda: inventory(rabbitmq_server, vhost) == before, 10, "nothing left behind")
+        wait_until(lambda: own_connections(rabbitmq_server) == [], 60, "no connection left")
+        wait_until(lambda: inventory(rabbitmq_server, vhost) == before, 60, "nothing left behind")
         for _ in range(3):
             method, _properties, body = channel.basic_get("celery", auto_ack=True)
             assert body == b"[]" and method.redelivered is False

@@ -252,7 +252,7 @@ def test_a_recorded_stream_in_any_chunks(
         channel.show(taken)
         for body in bodies:
             other.basic_publish("", queue, body)
-        assert link.wait(lambda: len(taken.bodies) == len(bodies), 10)
+        assert link.wait(lambda: len(taken.bodies) == len(bodies), 60)
         link.close()
     assert taken.bodies == bodies, "in order"
     stream, chance = b"".join(recorded), random.Random(4)
@@ -279,15 +279,15 @@ def test_a_consumer_that_is_cancelled_and_a_channel_that_is_closed_are_heard(
         channel.call(channel.impl.basic_consume, queue="seen", on_message_callback=lambda *_: None, auto_ack=True)
         channel.show(taken)
         other.basic_publish("", "seen", b"one")
-        assert link.wait(lambda: taken.bodies, 5)
+        assert link.wait(lambda: taken.bodies, 60)
         other.queue_delete("seen")
-        assert link.wait(lambda: cancelled, 5)
+        assert link.wait(lambda: cancelled, 60)
         channel.impl.queue_declare("seen", passive=True)
-        assert link.wait(lambda: channel.closed, 5)
+        assert link.wait(lambda: channel.closed, 60)
         assert not link.impl.takers, "its number will be another channel's"
         again = link.channel()
         other.queue_declare("seen")
         answer = again.call(again.impl.queue_declare, queue="seen", passive=True)
         assert (answer.queue, answer.message_count) == ("seen", 0)
         link.close()
-        wait_until(lambda: not link.open, 2)
+        wait_until(lambda: not link.open)

@@ -48,7 +48,7 @@ def test_it_adds_what_amqp_cannot_say(rabbitmq_server: RabbitServer, rabbitmq_vh
                 told["mail"].get("messages_unacknowledged") == 2 and told["celery_delayed_0"].get("messages_ready") == 1
             )
 
-        wait_until(settled, 15, "the API has counted")
+        wait_until(settled, 60, "the API has counted")
         with lanes_of(settings_for(rabbitmq_server, rabbitmq_vhost), "management") as lanes:
             found = ask(lanes, "management", EVERYTHING)
     mail = queues_in(found)["mail"]
@@ -103,7 +103,7 @@ def test_connections_are_joined_to_workers_and_ours_is_marked(
             listed = told or ()
             return any(one.worker == "joined@h" for one in listed) and any(one.own for one in listed)
 
-        wait_until(joined, 15, "the worker's connection and our own")
+        wait_until(joined, 60, "the worker's connection and our own")
 
 
 # ------------------------------------------------------------------------------------------- what can be missing

@@ -68,7 +68,7 @@ def test_every_kind_of_queue_is_counted(
         channel.queue_declare("work", durable=True, arguments=arguments)
         channel.confirm_delivery()
         fill(channel, "work", 7)
-        wait_until(lambda: queues_in(ask(lanes, "queues", interest))["work"].messages == 7, 5, "seven messages")
+        wait_until(lambda: queues_in(ask(lanes, "queues", interest))["work"].messages == 7, 60, "seven messages")
 
 
 def test_a_missing_queue_spoils_no_other(rabbitmq_server: RabbitServer, rabbitmq_vhost: str) -> None:
@@ -97,7 +97,7 @@ def test_a_queue_that_goes_and_comes_is_seen(rabbitmq_server: RabbitServer, rabb
         channel.queue_delete("mail")
         assert queues_in(ask(lanes, "queues"))["mail"].exists is False
         channel.queue_declare("mail")
-        wait_until(lambda: queues_in(ask(lanes, "queues"))["mail"].exists, 8, "it is back")
+        wait_until(lambda: queues_in(ask(lanes, "queues"))["mail"].exists, 60, "it is back")
 
 
 def test_names_that_failed_are_left_alone_for_a_while(rabbitmq_server: RabbitServer, rabbitmq_vhost: str) -> None:
@@ -157,7 +157,7 @@ def test_messages_are_never_looked_at(rabbitmq_server: RabbitServer, rabbitmq_vh
             (sampled,) = [one for one in found if isinstance(one, QueueSampled)]
             assert sampled.sample.note is not None and "redelivered" in sampled.sample.note
             assert (sampled.sample.total, sampled.sample.sampled) == (5, 0)
-        wait_until(lambda: inventory(rabbitmq_server, rabbitmq_vhost) == before, 5, "nothing left behind")
+        wait_until(lambda: inventory(rabbitmq_server, rabbitmq_vhost) == before, 60, "nothing left behind")
         for _ in range(5):
             method, _properties, _body = channel.basic_get("mail", auto_ack=True)
             assert method.redelivered is False

@@ -40,7 +40,7 @@ def tls_server(certificate: Path, rabbitmq_server: RabbitServer) -> Iterator[tup
     options = f"[{files}, {{verify, verify_none}}]"
     start = f'rabbit_networking:start_ssl_listener({{"127.0.0.1", {port}}}, {options}, 2).'
     rabbitmq_server.ctl("eval", f"application:ensure_all_started(ssl), {start}")
-    wait_until(lambda: accepts(port), 10)
+    wait_until(lambda: accepts(port), 60)
     yield rabbitmq_server, port
     rabbitmq_server.ctl("eval", f'rabbit_networking:stop_tcp_listener({{"127.0.0.1", {port}}}).')
 

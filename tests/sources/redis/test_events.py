@@ -73,7 +73,7 @@ def test_listening_writes_no_key_and_other_channels_are_left_alone(site: RedisSi
 def test_names_may_be_moved_by_settings(redis_server: RedisServer, moved: dict[str, str], channel: str) -> None:
     watching = watch(BrokerSettings(settings_of(redis_server).address, **moved))  # type: ignore[arg-type]
     redis_server.client().publish(channel, envelope(STARTED % (1, time.time())))
-    assert len(collect(watching, lambda found: found, 5)) == 1
+    assert len(collect(watching, lambda found: found)) == 1
 
 
 @pytest.mark.parametrize("channel", ["/0.celeryev*", "/0.celeryev/*"])
@@ -82,7 +82,7 @@ def test_a_look_only_account_needs_one_channel(channel: str) -> None:
     with RedisServer(acl=[rights]) as server:
         watching = watch(settings_of(server, "pw", "mon"))
         server.client().publish("/0.celeryev/task.started", envelope(STARTED % (1, time.time())))
-        assert len(collect(watching, lambda found: found, 5)) == 1
+        assert len(collect(watching, lambda found: found)) == 1
 
 
 def test_an_account_that_may_not_listen_is_told_which_right_is_missing() -> None:
@@ -94,12 +94,14 @@ def test_an_account_that_may_not_listen_is_told_which_right_is_missing() -> None
 
 
 def test_a_burst_is_read_whole_and_in_order(redis_server: RedisServer) -> None:
-    watching = watch(settings_of(redis_server))
+    source = RedisEvents(settings_of(redis_server))
+    watching = source.observe()
+    next(watching)
     pipeline = redis_server.client().pipeline(transaction=False)
     for number in range(20_000):
         pipeline.publish("/0.celeryev/task.started", envelope(STARTED % (number, time.time())))
-    began = time.perf_counter()
     pipeline.execute()
+    take_in(source, redis_server)
     sizes: list[int] = []
 
     def enough(found: list[Any]) -> bool:
@@ -108,7 +110,7 @@ def test_a_burst_is_read_whole_and_in_order(redis_server: RedisServer) -> None:
 
     events = collect(watching, enough)
     assert [event.uuid for event in of(TaskStarted, events)] == [str(n) for n in range(20_000)]
-    assert time.perf_counter() - began < 5
+    assert len(sizes) < 200, "a turn is worth its while"
     assert max(after - before for before, after in itertools.pairwise(sizes)) < 2000
 
 
@@ -139,14 +141,14 @@ def test_a_sentinel_leads_to_the_new_master(redis_sentinel: Sentinel) -> None:
     client = redis_sentinel.master.client()
     for number, channel in enumerate(("/0.celeryev/task.started", "/{db}.celeryev/task.started")):
         client.publish(channel, envelope(STARTED % (number, time.time())))
-    assert len(collect(watching, lambda found: len(found) >= 2, 5)) == 2
+    assert len(collect(watching, lambda found: len(found) >= 2)) == 2
     redis_sentinel.master.freeze()
     _, after = time_to_fail(watching, 12)
     assert after < 8
-    wait_until(lambda: redis_sentinel.current_port() == redis_sentinel.replica.port, 15)
+    wait_until(lambda: redis_sentinel.current_port() == redis_sentinel.replica.port, 90)
     again = watch(settings)
     redis_sentinel.replica.client().publish("/0.celeryev/x", envelope(STARTED % (9, time.time())))
-    assert len(collect(again, lambda found: found, 5)) == 1
+    assert len(collect(again, lambda found: found)) == 1
     redis_sentinel.master.thaw()
 
 
@@ -175,15 +177,14 @@ def test_batches_say_when_they_came(redis_server: RedisServer) -> None:
     assert batch.at == 1.8e9
 
 
-def test_a_wait_for_events_ends_when_told_to(redis_server: RedisServer) -> None:
+def test_a_wait_for_events_ends_when_told_to(redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("celerytop.sources.redis.events.QUIET", 3600.0)
     source = RedisEvents(settings_of(redis_server))
     stream = source.observe()
     next(stream)
     Timer(0.1, source.hang_up).start()
-    began = time.monotonic()
     with pytest.raises(BrokerError):
         next(stream)
-    assert time.monotonic() - began < 1.0
     source.hang_up()  # nothing is open: nothing happens
 
 
@@ -217,7 +218,7 @@ def in_lists(messages: Iterable[tuple[str, bytes]], size: int) -> Iterator[tuple
 def counted(watching: Any, wanted: int) -> tuple[list[Any], int]:
     """All events until so many are told or dropped; how many were dropped."""
     events: list[Any] = []
-    dropped, until = 0, time.monotonic() + 20
+    dropped, until = 0, time.monotonic() + 60
     while len(events) + dropped < wanted and time.monotonic() < until:
         batch = next(watching)
         if batch is not None:
@@ -226,13 +227,25 @@ def counted(watching: Any, wanted: int) -> tuple[list[Any], int]:
     return events, dropped
 
 
+def take_in(source: RedisEvents, server: RedisServer) -> None:
+    """Empty the socket until Redis holds nothing back: on a loaded machine it fills it slowly."""
+
+    def empty() -> bool:
+        source.drain()
+        return all(one["omem"] == "0" for one in server.client().client_list() if one["psub"] == "1")
+
+    wait_until(empty, message="Redis holds nothing back")
+
+
 @pytest.mark.parametrize(("size", "room"), [(1, 1_400_000), (24, 560_000)])
 def test_what_is_too_much_is_dropped_by_kind_and_counted(redis_server: RedisServer, size: int, room: int) -> None:
-    watching = RedisEvents(settings_of(redis_server), room=room).observe()
+    source = RedisEvents(settings_of(redis_server), room=room)
+    watching = source.observe()
     next(watching)
     tasks, beats = 900, 9
     stream = lives(tasks, time.time())
     flood(redis_server, stream if size == 1 else in_lists(stream, size))  # 1.3 times what may wait: nobody reads
+    take_in(source, redis_server)
     events, dropped = counted(watching, 3 * tasks + beats)
     assert len(events) + dropped == 3 * tasks + beats
     assert 100 < dropped < 2 * tasks
@@ -241,10 +254,12 @@ def test_what_is_too_much_is_dropped_by_kind_and_counted(redis_server: RedisServ
 
 
 def test_a_flood_is_dropped_here_and_never_by_redis(redis_server: RedisServer) -> None:
-    watching = RedisEvents(settings_of(redis_server), room=1 << 20).observe()
+    source = RedisEvents(settings_of(redis_server), room=1 << 20)
+    watching = source.observe()
     next(watching)
     (before,) = (one["id"] for one in redis_server.client().client_list() if one["psub"] == "1")
     published = sum(flood(redis_server, lives(3000, time.time())) for _ in range(2))  # 10 MB and more at once
+    take_in(source, redis_server)
     events, dropped = counted(watching, published)
     assert len(events) + dropped == published
     assert dropped > published / 2

@@ -14,10 +14,12 @@ from celerytop.model.queue import Unacked
 from celerytop.sources.base import Interest, Lane
 from celerytop.sources.redis.lane import RedisLane
 from celerytop.sources.redis.names import list_key
+from celerytop.sources.redis.pipeline import Packed
 from tests.rig import Child, RedisServer, Worker, rig_app, send, wait_until
 from tests.sources.queues_contract import QueuesContract, Watched
 from tests.sources.redis.looking import (
     SERVERS,
+    calls_of,
     lane_of,
     measured,
     populate,
@@ -108,7 +110,7 @@ def test_a_queue_among_many_keys_is_found_step_by_step(redis_server: RedisServer
         send(redis_server.url(), "rig.add", (1, 2), queue="lonely")
         first = measured(lane)
         assert first.note is not None and "40,0" in first.note
-        wait_until(lambda: "lonely" in {queue.name for queue in measured(lane).queues}, 20, "found")
+        wait_until(lambda: "lonely" in {queue.name for queue in measured(lane).queues}, 60, "found")
 
 
 def test_names_that_are_hostile_or_no_text_are_measured_and_shown_clean(redis_server: RedisServer) -> None:
@@ -162,7 +164,7 @@ def test_head_is_next_to_run_and_tail_the_newest(redis_server: RedisServer) -> N
         assert (queue.head.args, queue.tail.args) == ("[0]", "[2]")
         with closing(redis_server.client()) as client:
             client.rpop("celery")
-            wait_until(lambda: (head := queues_of(lane)["celery"].head) and head.args == "[1]", 5, "the next head")
+            wait_until(lambda: (head := queues_of(lane)["celery"].head) and head.args == "[1]", 30, "the next head")
             client.delete("celery")
         empty = queues_of(lane)["celery"]
         assert (empty.messages, empty.head, empty.tail) == (0, None, None)
@@ -181,7 +183,9 @@ def test_huge_messages_are_not_read(redis_server: RedisServer) -> None:
         assert lane.pipeline.bytes is None or lane.pipeline.bytes[0] < 100_000
 
 
-def test_a_thousand_queues_are_measured_in_one_short_round_trip(redis_server: RedisServer) -> None:
+def test_a_thousand_queues_are_measured_in_one_short_round_trip(
+    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     names = [f"queue-{number}" for number in range(1000)]
     with closing(redis_server.client()) as client, lane_of(settings_for(redis_server)) as lane:
         pipe = client.pipeline(transaction=False)
@@ -197,8 +201,16 @@ def test_a_thousand_queues_are_measured_in_one_short_round_trip(redis_server: Re
         before = lane.pipeline.commands
         measured(lane)
         assert lane.pipeline.commands - before < 4 * 1000 + 250
-        took = min(timed(lambda: measured(lane)) for _ in range(10))
-        assert took < 0.1  # 15 ms on an idle machine
+        trips: list[int] = []
+        send = lane.pipeline.send
+
+        def counted(packed: Packed) -> list[Any]:
+            trips.append(packed.count)
+            return send(packed)
+
+        monkeypatch.setattr(lane.pipeline, "send", counted)
+        assert min(calls_of(lambda: measured(lane)) for _ in range(3)) < 50 * 1000  # 33 each are 15 ms
+        assert len(trips) <= 3 * 4
 
 
 # ------------------------------------------------------------------------------------------------------ unacked
@@ -210,7 +222,7 @@ def test_unacked_of_a_killed_worker_is_seen_by_queue(
         sent_at = time.time()
         for queue in ("one", "one", "two"):
             send(redis_server.url(), "rig.add", (1, 2), queue=queue, countdown=600)
-        wait_until(lambda: unacked_of(lane).count == 3, 15, "three are held")
+        wait_until(lambda: unacked_of(lane).count == 3, 60, "three are held")
         worker.kill()
         unacked = unacked_of(lane)
         assert (unacked.count, unacked.complete, len(unacked.messages)) == (3, True, 3)
@@ -331,10 +343,3 @@ def unacked_of(lane: RedisLane) -> Unacked:
     unacked = measured(lane).unacked
     assert unacked is not None
     return unacked
-
-
-def timed(what: Callable[[], object]) -> float:
-    """Seconds."""
-    began = time.perf_counter()
-    what()
-    return time.perf_counter() - began
