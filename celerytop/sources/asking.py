@@ -28,6 +28,7 @@ import msgspec
 
 from celerytop.model.observation import Pong, Reply, WorkersAnswered
 from celerytop.sources.base import Interest
+from celerytop.sources.ration import Ration
 from celerytop.sources.wire_reply import decode_reply
 
 WINDOW = 1.0
@@ -38,7 +39,7 @@ HEAVY = 1024 * 1024
 """Bytes of a reply beyond which that worker is asked ten times less often."""
 
 _NEVER = float("-inf")
-_SELDOM, _OFTEN = 300.0, 5.0
+_SELDOM, _OFTEN, _SOON = 300.0, 5.0, 3.0
 _JUST_NOW = 1.0
 _JITTER = 0.1
 """Seconds by which a poll may come early and still count as on time."""
@@ -100,13 +101,13 @@ class Request(msgspec.Struct, frozen=True):
 class _Open:
     """One request that is under way."""
 
-    __slots__ = ("answered", "listening", "missing", "request", "tally")
+    __slots__ = ("answered", "listening", "missing", "request", "size", "tally")
 
     def __init__(self, request: Request, awaited: frozenset[str]) -> None:
         self.request = request
         self.missing = set(awaited if request.destination is None else request.destination)
         self.answered: set[str] = set()
-        self.tally = 0
+        self.tally = self.size = 0
         self.listening: int | None = None
 
 
@@ -162,6 +163,7 @@ class Round:
             return
         self._last = self._clock()
         under_way.tally += 1
+        under_way.size += len(body)
         method = under_way.request.method
         for reply in decode_reply(method, body, content_type, self._last - self._began):
             self.replies.append(reply)
@@ -189,6 +191,10 @@ class Round:
         if one.listening is None:
             return _STRAGGLERS if self.awaited else _SOMEBODY
         return _STRAGGLERS if one.listening - one.tally <= self._mute else _SOMEBODY
+
+    def sizes(self) -> list[tuple[str, int, int]]:
+        """(method, bytes, replies) of what was answered."""
+        return [(one.request.method, one.size, one.tally) for one in self._open.values() if one.tally]
 
     def pongs(self) -> list[str]:
         """Node names that answered the ping, twice when two workers use one."""
@@ -231,6 +237,11 @@ class Asking:
         self._answering: frozenset[str] = frozenset()
         self._missed: frozenset[str] = frozenset()
         self._mute = 0
+        self._silent: frozenset[str] = frozenset()
+        """Who has missed a ping since it last answered one."""
+        self._again = False
+        """Somebody has just begun to: where pings are rare, one more soon."""
+        self._ration = Ration()
 
     def attend(self, interest: Interest) -> None:
         """Learn what the screen shows and who is believed alive or silent."""
@@ -238,10 +249,11 @@ class Asking:
             self._looked = {}
         self._interest = interest
 
-    def pace(self, method: str) -> float:
-        """Seconds between two askings of everyone for ``method``, on the page now shown."""
-        paces = _PACES[method]
-        return paces.get(self._interest.page, paces[""])
+    def paces(self) -> Mapping[str, float]:
+        """Seconds between two askings of everyone by method, on the page now shown."""
+        page = self._interest.page
+        found = self._ration.paces({method: paces.get(page, paces[""]) for method, paces in _PACES.items()})
+        return {**found, "ping": _SOON} if self._again and found["ping"] > _OFTEN else found
 
     def begin(self) -> Round | None:
         """The round that is due now, or ``None``. Publish its requests at once: its window is open."""
@@ -250,8 +262,8 @@ class Asking:
         known = self._answering.union(self._interest.workers) - quiet
         fresh = known - self._met
         requests: list[Request] = []
-        for method in METHODS:
-            if now - self._asked[method] >= self.pace(method) - _JITTER:
+        for method, pace in self.paces().items():
+            if now - self._asked[method] >= pace - _JITTER:
                 requests += self._of_everyone(method, known, bool(quiet), now)
             elif method != "ping":
                 requests += _request(method, fresh | (known & self._of_interest(method, now)))
@@ -261,13 +273,18 @@ class Asking:
     def settle(self, round_: Round) -> WorkersAnswered:
         """Learn from a round that is over, and tell it."""
         now = self._clock()
+        paces = self.paces()
         for method, nodename in round_.heavy:
-            self._heavy[method, nodename] = now + 10 * self.pace(method)
+            self._heavy[method, nodename] = now + 10 * paces[method]
+        for sizes in round_.sizes():
+            self._ration.learn(*sizes)
         unanswered = round_.unanswered_pings()
         pongs = frozenset(round_.pongs())
         if any(request.method == "ping" for request in round_.requests):
-            self._answering = pongs
+            self._answering, self._ration.workers = pongs, len(pongs)
             self._missed = round_.awaited - pongs
+            self._again = bool(self._missed - self._silent)
+            self._silent = (self._silent | self._missed) - pongs
             self._mute = unanswered or 0
         if all(request.destination is None for request in round_.requests[1:]) and len(round_.requests) > 5:
             self._met |= pongs  # a first round: all that answered the ping were asked the rest too

@@ -23,7 +23,10 @@ from celerytop.sources.rabbitmq.names import plumbing, speakable
 from celerytop.sources.rabbitmq.picture import Picture
 
 DEFAULT_QUEUE = "celery"
-MANY = 300
+DECLARES_A_SECOND = 200
+"""Passive declares: 1,000 queues are counted every five seconds."""
+SLOWEST = 6.0
+"""Seconds between two rounds, however many queues there are: after eight without news the page is called stale."""
 NOT_SAMPLED = "RabbitMQ cannot show messages without marking them redelivered: not looked at"
 
 
@@ -49,7 +52,7 @@ class RabbitQueues:
         self._declarer = Declarer(link) if link is not None else None
 
     def attend(self, interest: Interest) -> None:
-        """Take over the names; often while somebody looks, less often above 300 of them."""
+        """Take over the names; often while somebody looks, less often above 200 of them."""
         self._interest = interest
         self.every = 1.0 if interest.page in ("queues", "all") else 2.0
 
@@ -61,8 +64,7 @@ class RabbitQueues:
         with translated(self._settings.address, self._declarer.link.place):
             answers = self._declarer.ask(names)
         self.took = time.monotonic() - begun
-        if len(names) > MANY:
-            self.every = 4.0
+        self.every = max(self.every, min(len(names) / DECLARES_A_SECOND, SLOWEST))
         at = time.time()
         measured = tuple(
             _queue(names[name], answer, at)

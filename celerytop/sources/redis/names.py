@@ -20,12 +20,14 @@ from celerytop.sources.wire_message import decode_message
 
 SCAN_COUNT = 500
 """Keys per SCAN: 0.1-0.4 ms of the server's time on a million keys."""
-FIRST_STEPS, FIRST_STEPS_ONCE, STEPS = 40, 200, 1
-"""SCAN calls of the first look, of the only look of a one-time report, and of any other."""
+FIRST_STEPS, FIRST_STEPS_ONCE = 40, 200
+"""SCAN calls of the first look, and of the only look of a one-time report."""
 FIRST_PATIENCE = 0.4
 """Seconds of a first look, however many steps are left."""
 WALK_EVERY = 40.0
 TABLE_EVERY = 30.0
+TABLES_A_SECOND = 5.0
+"""With a thousand of them each is read every 200 s; one that is new, when it is met."""
 SHARED, SHARED_EVERY = "celery", 10.0
 """The default exchange: queues of all apps are bound to it, so a new one shows there first."""
 TABLES_PER_LOOK = 100
@@ -125,9 +127,10 @@ class QueueNames:
             else:
                 self._learn(name, "", now)
 
-    def look(self, now: float, once: bool = False) -> None:
-        """Read the binding tables that are due and walk on."""
-        steps = (FIRST_STEPS_ONCE if once else FIRST_STEPS) if self._first else STEPS
+    def look(self, now: float, once: bool = False, steps: int = 1) -> None:
+        """Read the binding tables that are due and walk on, so many SCAN calls if this is not the first look."""
+        if self._first:
+            steps = FIRST_STEPS_ONCE if once else FIRST_STEPS
         until = time.monotonic() + FIRST_PATIENCE
         commands = [*self._due_tables(now), *self._due_walk(now)]
         while commands:
@@ -135,7 +138,7 @@ class QueueNames:
             self._open_candidates(now)
             steps -= 1
             over = steps <= 0 or time.monotonic() > until
-            commands = self._due_tables(now) if self._first or not over else []
+            commands = self._due_tables(now) if self._first else []
             commands += [] if over else self._due_walk(now)
             if over and not self._first:
                 break
@@ -156,8 +159,9 @@ class QueueNames:
     # ------------------------------------------------------------------------------------------------ inside
     def _due_tables(self, now: float) -> list[Command]:
         due = [exchange for exchange, due_at in self._tables.items() if due_at <= now][:TABLES_PER_LOOK]
+        every = max(TABLE_EVERY, len(self._tables) / TABLES_A_SECOND)
         for exchange in due:
-            self._tables[exchange] = now + (SHARED_EVERY if exchange == SHARED else TABLE_EVERY)
+            self._tables[exchange] = now + (SHARED_EVERY if exchange == SHARED else every)
         return [("SMEMBERS", _raw(self._table + exchange)) for exchange in due]
 
     def _due_walk(self, now: float) -> list[Command]:
@@ -214,7 +218,7 @@ class QueueNames:
 
     def _met_table(self, exchange: str) -> None:
         if not (exchange.endswith(".pidbox") or exchange.startswith(self._settings.event_exchange)):
-            self._tables[exchange] = 0.0
+            self._tables.setdefault(exchange, 0.0)
 
     def _met_list(self, key: bytes, walk: _Walk, now: float) -> None:
         if not key.startswith(self._prefix):

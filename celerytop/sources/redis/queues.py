@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from math import inf
 from typing import Any
 
 import msgspec
@@ -25,11 +26,19 @@ LOOKS_PER_POLL = 4
 FIRST_LOOKS = 1000
 BYTES_A_SECOND = 20_000
 """A queue with big messages is looked into so seldom that it does not cost more than this."""
+ENDS_A_SECOND, LENGTHS_A_SECOND, UNUSED_A_SECOND = 5_000, 6_000, 3_000
+"""Bytes for all queues together: first and last messages; lengths; asking which of the other priorities' lists exist.
+With 1,000 queues the lengths of all are asked every six seconds, and every list has been asked for after 24."""
+SLOWEST = 6.0
+"""Seconds between two looks, however many queues there are: after eight without news the page is called stale."""
+ENDS_SLOWEST = 30.0
+"""The same for their messages, however big."""
 WEIGH_EVERY = 10.0
 MESSAGE_LIMIT = 1 << 20
 """Messages bigger than this on average are left alone."""
-QUEUES_A_SECOND = 1000
 SAMPLE_EVERY = 2.0
+JITTER = 0.1
+"""Seconds by which a poll may come early."""
 
 
 class _Ends(msgspec.Struct):
@@ -57,6 +66,9 @@ class RedisQueues:
         self._sampled_at = 0.0
         self._ends: dict[str, _Ends] = {}
         self._first = True
+        self._spacing = 1.0
+        """Seconds between two looks at all lengths."""
+        self._measured_at = self._ends_due_at = 0.0
         self._waited = 0.0
         self.names = QueueNames(settings, pipeline)
         self._unacked = UnackedHash(settings, pipeline, self.names)
@@ -73,7 +85,8 @@ class RedisQueues:
             self._sampled_at = 0.0  # another page, or another queue, is looked at: at once
         self._interest = interest
         base = 1.0 if interest.page in ("queues", "all") or interest.queue else 2.0
-        self.every = base * max(1.0, len(self.names) / QUEUES_A_SECOND)
+        self._spacing = min(base * max(1.0, self._lengths.weight / LENGTHS_A_SECOND), SLOWEST)
+        self.every = base if interest.queue else self._spacing  # its messages are looked at meanwhile
 
     def reset(self) -> None:
         """Look for everything anew: after a connect."""
@@ -87,9 +100,11 @@ class RedisQueues:
         self.names.hint(self._interest.queues, now)
         if self._interest.queue is not None:
             self.names.hint((self._interest.queue,), now)
-        self.names.look(now, once=self._interest.page == "all")
-        yield self._measure(now)
+        self.names.look(now, once=self._interest.page == "all", steps=round(self.every))
         queue = self._interest.queue
+        if self.every == self._spacing or not 0 <= now - self._measured_at < self._spacing - JITTER:
+            self._measured_at = now
+            yield self._measure(now)
         if queue is not None and not 0 <= now - self._sampled_at < SAMPLE_EVERY:
             self._sampled_at = now
             key = self.names.find(queue) or queue
@@ -98,7 +113,8 @@ class RedisQueues:
 
     # ------------------------------------------------------------------------------------------------ inside
     def _measure(self, now: float) -> QueuesMeasured:
-        (count, oldest), lengths = self._lengths.measure(self._unacked.lengths(), now)
+        room = inf if self._interest.page == "all" else UNUSED_A_SECOND * self._spacing
+        (count, oldest), lengths = self._lengths.measure(self._unacked.lengths(), now, room)
         self._ends = {known.key: self._ends.get(known.key) or _Ends() for known, _ in self._lengths.queues}
         measured_at = time.time()
         self._look_at_ends(lengths, now)
@@ -153,9 +169,7 @@ class RedisQueues:
         for key, ends in self._ends.items():
             if key not in filled and ends.looked_at >= 0:
                 self._ends[key] = _Ends()
-        due = [key for key in filled if self._ends[key].due_at <= now]
-        due.sort(key=lambda key: self._ends[key].looked_at)
-        chosen = due[: FIRST_LOOKS if self._first else LOOKS_PER_POLL]
+        chosen = self._due(filled, now)
         if not chosen:
             return
         lists = {key: self._lists(key, filled[key]) for key in chosen}
@@ -165,11 +179,23 @@ class RedisQueues:
             if (sizes[key].memory or 0) <= MESSAGE_LIMIT * length:
                 alone = longest == urgent and length == 1
                 commands += [("LINDEX", urgent, -1), *([] if alone else [("LINDEX", longest, 0)])]
-        replies = dict(zip(commands, self._pipeline.ask(*commands), strict=True))
+        found = self._pipeline.ask(*commands)
+        if not self._first:
+            size = sum(len(entry) for entry in found if isinstance(entry, bytes))
+            self._ends_due_at = now + min(size / ENDS_A_SECOND, ENDS_SLOWEST)
+        replies = dict(zip(commands, found, strict=True))
         for key, (urgent, longest, _) in lists.items():
             head = replies.get(("LINDEX", urgent, -1))
             tail = replies.get(("LINDEX", longest, 0), head)
             _see(sizes[key], self.names[key].name, head, tail, now)
+
+    def _due(self, filled: Iterable[str], now: float) -> list[str]:
+        """Queues whose ends are read now, new ones first."""
+        if not self._first and self._ends_due_at - ENDS_SLOWEST <= now < self._ends_due_at:
+            return []
+        due = [key for key in filled if self._ends[key].due_at <= now]
+        due.sort(key=lambda key: self._ends[key].looked_at)
+        return due[: FIRST_LOOKS if self._first else LOOKS_PER_POLL]
 
     def _sizes(self, lists: dict[str, bytes], now: float) -> dict[str, _Ends]:
         """MEMORY USAGE of lists not weighed lately: it says whether their messages can be read at all."""
