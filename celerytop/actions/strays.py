@@ -58,7 +58,7 @@ def strays(origin: Origin) -> list[Proc]:
         seen = look_at(pid)
         if seen is None or seen.proc.started < origin.since or not seen.lives or pid == os.getpid():
             continue
-        if _alike(pid, origin) and not _under(seen, origin.main):
+        if _alike(pid, origin) and not _accounted_for(seen, origin):
             found.append(seen.proc)
     return found
 
@@ -70,13 +70,15 @@ def _alike(pid: int, origin: Origin) -> bool:
     return any(mark in environment for mark in _MARKS) and origin.environment <= environment
 
 
-def _under(seen: Seen, main: Proc) -> bool:
-    """It is the main process, or below it: others of its pool."""
+def _accounted_for(seen: Seen, origin: Origin) -> bool:
+    """It is the main process, or below it: others of its pool. Or below another one with the child's command line: a
+    second worker that was started with the same words, or a stray that is told itself.
+    """
     above: Seen | None = seen
     for _ in range(_DEPTH):
         if above is None or above.ppid == 0:
             return False
-        if above.proc == main:
+        if above.proc == origin.main or (above is not seen and _read(above.proc.pid, "cmdline") == origin.words):
             return True
         above = look_at(above.ppid)
     return False

@@ -190,15 +190,19 @@ def _joined(pid: int, now: Snapshot) -> str | None:
 def _origin(
     target: Target, family: Family, spared: frozenset[int], posts: Mapping[str, Post], now: Snapshot
 ) -> Origin | None:
-    """By what those are known that it has sent away."""
+    """By what those are known that it has sent away.
+
+    When the pool's child is gone, what is left of the family runs words of its own, and others may run the same.
+    """
     post, task = posts.get(target.worker or ""), now.tasks.get(target.task_id)
     running = post.running.get(target.task_id) if post is not None else None
     began_at = running.started_at if running is not None else task.started_at if task is not None else None
     mains = [seen.proc for pid in spared if (seen := look_at(pid)) is not None]
-    if not mains or not lives(family.root):
+    root = look_at(family.root.pid)
+    if not mains or root is None or not lives(family.root):
         return None
     alone = post is not None and post.answered and len(post.running) <= 1
-    return origin_of(mains[0], family.root, began_at, alone=alone)
+    return origin_of(mains[0], family.root if root.ppid == mains[0].pid else mains[0], began_at, alone=alone)
 
 
 def _end(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -98,8 +99,14 @@ def test_what_a_process_left_behind_is_killed_by_the_next_celerytop(
     _another(monkeypatch)
     verdict = by_id(stage, task_id)
     assert (verdict.outcome, verdict.next) == (NOT_STOPPED, "tree"), verdict
-    assert stage.perform(KillTree(targets=(target,))).outcomes[0].outcome == STOPPED
-    assert not any(map(lives, family))
+    somebody_else = subprocess.Popen(["sh", "-c", "sleep 60 & sleep 60 & wait"], start_new_session=True)
+    try:
+        verdict = stage.perform(KillTree(targets=(target,))).outcomes[0]
+        assert verdict.outcome == STOPPED, verdict
+        assert not any(map(lives, family)) and lives(somebody_else.pid), "the same words are no proof"
+    finally:
+        os.killpg(somebody_else.pid, signal.SIGKILL)
+        somebody_else.wait()
 
 
 @pytest.mark.usefixtures("another")

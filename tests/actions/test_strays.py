@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 
+from celerytop.actions.processes import Proc, below, look_at
+from celerytop.actions.strays import Origin, strays
 from celerytop.model.action import KillTree
 from celerytop.model.outcome import NOT_STOPPED, STOPPED, UNKNOWN
 from celerytop.targets import target_of
@@ -70,6 +74,22 @@ def test_what_it_has_sent_away_is_told(stage: Stage) -> None:
         assert lives(stray)
     finally:
         end(stray)
+
+
+def test_who_is_below_another_of_the_same_words_is_accounted_for() -> None:
+    code = "import os, signal; os.fork(); signal.pause()"
+    parent = subprocess.Popen([sys.executable, "-c", code], start_new_session=True)
+    ours = look_at(os.getpid())
+    assert ours is not None
+    try:
+        (child,) = wait_until(lambda: below(parent.pid), PATIENCE, "it has forked")
+        words = Path(f"/proc/{child}/cmdline").read_bytes()
+        init = Proc(1, -1.0)  # of a main process that is not theirs
+        assert [one.pid for one in strays(Origin(init, words, frozenset({b"nowhere=1"}), 0.0, True))] == [parent.pid]
+        assert not strays(Origin(ours.proc, words, frozenset({b"nowhere=1"}), 0.0, True))
+    finally:
+        os.killpg(parent.pid, signal.SIGKILL)
+        parent.wait()
 
 
 def test_beside_another_task_it_is_not_known_whose_it_is(stage: Stage) -> None:
