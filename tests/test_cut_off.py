@@ -11,9 +11,10 @@ import redis
 
 from celerytop.cluster import Cluster
 from celerytop.columns import losses
-from celerytop.model.observation import UP, EventsReceived
+from celerytop.model.observation import UP, EventsReceived, Observation, SourceChanged
 from celerytop.model.snapshot import ClusterInfo
-from celerytop.monitor import Monitor
+from celerytop.monitor import Monitor, runners
+from celerytop.monitor.runners import RETRY_AFTER
 from celerytop.sources.later import LaterSource
 from celerytop.sources.redis.events import RedisEvents
 from tests.rig import RedisServer, wait_until
@@ -73,6 +74,42 @@ def test_a_stream_is_read_while_it_must_not_be_folded(redis_server: RedisServer,
     assert len(picture.tasks) > 0
     assert subscriber(redis_server) == before, "it was never cut off"
     assert [source.state for source in picture.sources] == [UP]
+
+
+class Delays(Cluster):
+    """Keeps how long each time is waited before the next attempt."""
+
+    waits: list[float]
+
+    def apply(self, observation: Observation) -> None:
+        if isinstance(observation, SourceChanged) and observation.retry_at is not None:
+            self.waits.append(round(observation.retry_at - observation.at, 3))
+        super().apply(observation)
+
+
+@pytest.mark.parametrize(("steady", "waits"), [(3600.0, [*RETRY_AFTER, RETRY_AFTER[-1]]), (0.0, [RETRY_AFTER[0]] * 5)])
+def test_who_is_cut_off_again_and_again_comes_back_less_often(
+    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch, steady: float, waits: list[float]
+) -> None:
+    monkeypatch.setattr(runners, "STEADY", steady)
+    cluster = Delays(ClusterInfo("test", redis_server.url(), "redis"), ("events",), time.time())
+    cluster.waits = []
+    monitor, client = Monitor(cluster, [RedisEvents(settings_of(redis_server))], []), redis_server.client()
+
+    def cut() -> bool:
+        if monitor.picture().sources[0].state == UP:
+            for one in client.client_list():
+                if one["psub"] == "1":
+                    client.client_kill_filter(_id=one["id"])
+        return len(cluster.waits) >= len(waits)
+
+    monitor.start()
+    try:
+        wait_until(cut, 60, "it was cut off five times")
+        assert cluster.waits[: len(waits)] == waits
+        wait_until(lambda: monitor.picture().sources[0].state == UP, 30, "it comes back by itself")
+    finally:
+        monitor.stop()
 
 
 KINDS = ("task-sent", "task-received", "task-started", "task-succeeded", "task-failed")

@@ -21,6 +21,9 @@ RETRY_AFTER = (0.2, 0.5, 1.0, 1.5)
 """Seconds between attempts; the last one repeats: back within three seconds of the broker's return."""
 REFUSED_AFTER = (5.0, 15.0, 60.0)
 """The same after a refused login: hammering locks accounts."""
+STEADY = 5.0
+"""Seconds a stream must last before the next attempt is a first one again: who is cut off by a flood would come back at
+once, and be cut off, twice a second."""
 _IDLE = 0.05
 
 
@@ -89,7 +92,13 @@ class Runner:
                 self._states[name] = (state, error)
                 self.fold(SourceChanged(time.time(), name, state, error))
         if state == UP:
-            self._attempts, self.failing = 0, False
+            self.failing = False
+            if self.steady():
+                self._attempts = 0
+
+    def steady(self) -> bool:
+        """Whether what is up now counts: the next failure is then a first one."""
+        return True
 
     def _failed(self, sentence: str, delays: tuple[float, ...]) -> None:
         delay = delays[min(self._attempts, len(delays) - 1)]
@@ -118,8 +127,10 @@ class StreamRunner(Runner):
         self._source = source
         self.quiet = threading.Event()
         """Set while the stream is closed because the process is about to be stopped."""
+        self._began = 0.0
 
     def work(self) -> None:
+        self._began = time.monotonic()
         items = self._source.observe()
         try:
             for item in items:
@@ -137,6 +148,10 @@ class StreamRunner(Runner):
 
     def interrupt(self) -> None:
         self._source.hang_up()
+
+    def steady(self) -> bool:
+        """See ``Runner``."""
+        return time.monotonic() - self._began >= STEADY
 
     def fold(self, observation: Observation) -> None:
         self.monitor.fold(observation, self._source.drain)

@@ -32,9 +32,9 @@ def ordered(ids: Sequence[str], values: Sequence[Any], reverse: bool, limit: int
         return [ids[index] for index in first]
     known = [index for index, each in enumerate(values) if each is not None]
     known.sort(key=values.__getitem__, reverse=reverse)
+    if limit is not None and len(known) >= limit:
+        return [ids[index] for index in known[:limit]]
     out = [ids[index] for index in known]
-    if limit is not None and len(out) >= limit:
-        return out[:limit]
     if len(out) < len(ids):
         out += [row_id for row_id, each in zip(ids, values, strict=True) if each is None]
     return out
