@@ -59,6 +59,34 @@ def test_a_picture_makes_only_the_texts_of_what_has_changed() -> None:
     assert again._before.kept.texts is None and len(again._last.kept.texts or ()) == len(again._last.kept.rows)
 
 
+class Asked(dict[str, Task]):
+    """Counts who is looked for, one by one."""
+
+    number = 0
+
+    def __contains__(self, key: object) -> bool:
+        self.number += 1
+        return super().__contains__(key)
+
+
+def test_pictures_look_for_few_however_deep_the_cursor_stands() -> None:
+    first = snapshots.huge(30_000)
+
+    async def deed(driver: Driver) -> None:
+        await driver.press("3", "l", "G")
+        here, now = driver.here, driver.app.newest
+        for seconds, tasks in ((1, now.tasks), (2, Asked(now.tasks)), (6, Asked(list(now.tasks.items())[7:]))):
+            before = tasks.number if isinstance(tasks, Asked) else 0
+            at = now.at + seconds
+            await driver.publish(msgspec.structs.replace(now, at=at, tasks=tasks, sources=snapshots.up(at)))
+            assert isinstance(tasks, Asked) and tasks.number - before < 100
+            assert driver.table_page.table.rows.total == len(tasks) and driver.here == here, (
+                "a vanished row stays a while"
+            )
+
+    drive(msgspec.structs.replace(first, tasks=Asked(first.tasks)), deed, (100, 30))
+
+
 def test_sorted_and_filtered_rows_follow_the_pictures() -> None:
     async def deed(driver: Driver) -> None:
         await driver.press("3", "l", "s", *"runtime", "enter", "/", *"task4")
