@@ -6,10 +6,10 @@ SCENARIO ?= mix
 TEST_JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev servers lint test check bench screenshots clean
+.PHONY: help demo dev servers lint test check bench figures screenshots clean
 
 help:
-	@echo "make demo | dev | lint | test | check | bench | bench-NAME | screenshots | clean"
+	@echo "make demo | dev | lint | test | check | bench | bench-NAME | figures | screenshots | clean"
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "celerytop needs Python 3.11 or newer")'
@@ -44,14 +44,21 @@ test: .venv/.dev servers
 
 check: lint test
 
-# Each starts its own servers, prints a table and runs alone; together half an hour, and the README's table is theirs.
+# Each starts its own servers, prints a table and runs alone. `make bench` shortens the longest three, which else take
+# most of half an hour; `make bench-NAME` is whole, and all of these make the README's table: `make figures`.
 BENCHMARKS := ingest paced memory picture screen start asking stop cost
 
-bench: $(BENCHMARKS:%=bench-%)
-	$(BIN)/python -m benchmarks.table
+bench: .venv/.bench servers
+	$(BIN)/python -m benchmarks.ingest --rounds 1 --tasks 20000
+	$(BIN)/python -m benchmarks.paced --seconds 15
+	$(BIN)/python -m benchmarks.cost --sizes 5x20 --turns 1
+	for name in $(filter-out ingest paced cost,$(BENCHMARKS)); do $(BIN)/python -m benchmarks.$$name || exit 1; done
 
 bench-%: .venv/.bench servers
 	$(BIN)/python -m benchmarks.$*
+
+figures: $(BENCHMARKS:%=bench-%)
+	$(BIN)/python -m benchmarks.table
 
 .venv/.bench: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,bench]'

@@ -21,7 +21,7 @@ from tests.rig import Terminal
 WATCHED, WHOLE = 12.0, 60.0
 """Seconds with; in turns with as many without, at most 12."""
 USUAL = (5, 20)
-"""The size that is promised for: three turns, so that chance is evened out; the others have one."""
+"""The size that is promised for: several turns, so that chance is evened out; the others have one."""
 SETTLED = 10.0
 """Seconds after the first screen until everything that is asked once has been asked."""
 SIZES = (USUAL, (5, 1000), (200, 100))
@@ -131,11 +131,11 @@ def _turn(broker: Broker, seconds: float, look: AbstractContextManager[None]) ->
         return _Turn(time.monotonic() - begun, before, broker.spent(), broker.passed().since(passed))
 
 
-def measure(broker: Broker, size: tuple[int, int], seconds: float, page: str) -> Cell:
+def measure(broker: Broker, size: tuple[int, int], seconds: float, turns: int, page: str) -> Cell:
     """Without and with, in turns."""
     broker.hold(size[1])
     there, without, looking = broker.there(), [], []
-    for _ in range(3 if size == USUAL else 1):
+    for _ in range(turns if size == USUAL else 1):
         without.append(_turn(broker, min(seconds, WATCHED), nullcontext()))
         looking.append(_turn(broker, seconds, screen(broker, page)))
     left = broker.there() - there
@@ -223,13 +223,14 @@ def run(
     start: Callable[[int], AbstractContextManager[Broker]],
     sizes: Sequence[tuple[int, int]],
     seconds: float,
+    turns: int,
     page: str,
 ) -> Iterator[Cell]:
     """Of one broker; its queues become more and more."""
     for number in sorted({workers for workers, _ in sizes}):
         with start(number) as broker:
             for size in sorted(size for size in sizes if size[0] == number):
-                cell = measure(broker, size, seconds, page)
+                cell = measure(broker, size, seconds, turns, page)
                 print(told(cell), flush=True)
                 yield cell
 
@@ -241,6 +242,7 @@ def main() -> None:
     parser.add_argument("--whole", action="store_true", help="every size, a minute each")
     parser.add_argument("--page", default="", choices=["", *KEYS], help="which page is looked at")
     parser.add_argument("--sizes", default="", help="as 5x100,200x1000")
+    parser.add_argument("--turns", type=int, default=3, help="with and without, of the size that is promised for")
     asked = parser.parse_args()
     sizes: Sequence[tuple[int, int]] = (USUAL, *MATRIX) if asked.whole else SIZES
     if asked.sizes:
@@ -249,9 +251,9 @@ def main() -> None:
     seconds = WHOLE if asked.whole else WATCHED
     print(BUDGET, flush=True)
     starts = [BROKERS[name] for name in asked.brokers or BROKERS]
-    cells = [cell for start in starts for cell in run(start, sizes, seconds, asked.page)]
-    if not (asked.page or asked.sizes or asked.brokers):
-        report("cost", "cost to the cluster", [row(cell) for cell in cells])
+    cells = [cell for start in starts for cell in run(start, sizes, seconds, asked.turns, asked.page)]
+    part = asked.page or asked.sizes or asked.brokers
+    report("trial" if part else "cost", "cost to the cluster", [row(cell) for cell in cells])
 
 
 if __name__ == "__main__":

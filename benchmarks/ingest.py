@@ -75,14 +75,14 @@ def drain(kind: str, url: str, chunks: list[Chunk], server: psutil.Process, conn
     return Drained(told["rate"], told["cpu"], 1e6 * spent / wanted)
 
 
-def measure(case: Case, kinds: list[str], rounds: int) -> dict[str, Drained]:
+def measure(case: Case, kinds: list[str], rounds: int, tasks: int) -> dict[str, Drained]:
     """All readers in turns, some rounds; the best of each: whatever else runs here only makes slower."""
     found: dict[str, list[Drained]] = {kind: [] for kind in kinds}
     with RedisServer() if case.broker == "Redis" else RabbitServer() as server:
         pack: Pack = for_redis if case.broker == "Redis" else for_rabbitmq
         for _ in range(rounds):
             for kind in kinds:
-                chunks = pack(messages(TASKS[kind], case.batch, time.time()))
+                chunks = pack(messages(min(tasks, TASKS[kind]), case.batch, time.time()))
                 if isinstance(server, RedisServer):
                     connect = redis_socket(server.port)
                 else:
@@ -106,6 +106,7 @@ def main() -> None:
     """Measure all cases."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("--tasks", type=int, default=max(TASKS.values()), help="fewer flatter kombu")
     parser.add_argument("--only", help="part of a case's name")
     parser.add_argument("--alone", action="store_true", help="celerytop alone")
     given = parser.parse_args()
@@ -114,9 +115,10 @@ def main() -> None:
     cases = [case for case in CASES if not given.only or given.only.lower() in case.name.lower()]
     rows = []
     for case in cases:
-        rows.append(row(case, measure(case, kinds, given.rounds)))
+        rows.append(row(case, measure(case, kinds, given.rounds, given.tasks)))
         print(*rows[-1][:4], sep="  ", flush=True)
-    report("ingest" if cases == list(CASES) and not given.alone and not given.only else "trial", "the whole path", rows)
+    whole = cases == list(CASES) and not given.alone and given.rounds >= ROUNDS and given.tasks == max(TASKS.values())
+    report("ingest" if whole else "trial", "the whole path", rows)
 
 
 if __name__ == "__main__":

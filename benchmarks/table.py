@@ -18,7 +18,7 @@ from tests.rig.redis import redis_binary
 
 RESULTS = Path(__file__).parent / "results.json"
 README = Path(__file__).parents[1] / "README.md"
-BEGIN, END = "<!-- measured by `make bench` -->", "<!-- end of what was measured -->"
+BEGIN, END = "<!-- measured by `make figures` -->", "<!-- end of what was measured -->"
 SCRIPTS = ("ingest", "paced", "memory", "picture", "screen", "start", "asking", "stop", "cost")
 _PACKAGES = ("celery", "kombu", "flower", "redis", "hiredis", "pika", "msgspec", "textual")
 
@@ -50,12 +50,14 @@ def times(ours: float, other: float) -> str:
 
 
 def report(name: str, title: str, rows: Sequence[Row]) -> None:
-    """Print the figures of one script, and keep them."""
+    """Print the figures of one script, and keep them unless they are a mere ``trial``."""
     head = (title, "celerytop", "others", "")
     lines = [head, *(row[:4] for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(4)]
     for line in lines:
         print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+    if name not in SCRIPTS:
+        return
     kept = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     kept[name] = {"rows": [list(row) for row in rows], "measured on": machine(), "versions": versions()}
     RESULTS.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n")
@@ -101,7 +103,7 @@ def write_readme() -> None:
         rows = [Row(*row) for row in kept.get(name, {}).get("rows", ())]
         lines += [f"| {row.what} | {row.ours} | {row.other} | {row.compared} |" for row in rows if row.shown]
     last = next(kept[name] for name in reversed(SCRIPTS) if name in kept)
-    told = f"Measured by `make bench` on {last['measured on']}; {last['versions']}. Events: the best of the "
+    told = f"Measured by `make figures` on {last['measured on']}; {last['versions']}. Events: the best of the "
     told += "rounds; Flower reads the first part of the same stream. Take the ratios, not the numbers."
     text = README.read_text()
     before, found, rest = text.partition(BEGIN)
