@@ -22,7 +22,13 @@ settings.load_profile("calm")
 
 
 def pytest_configure() -> None:
-    """SIGTERM ends the run as Ctrl+C does: the servers and workers are put away."""
+    """SIGTERM ends the run as Ctrl+C does: the servers and workers are put away.
+
+    In the background of a shell SIGINT and SIGQUIT are ignored, and so they would be by every program that is started.
+    """
+    for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGQUIT, signal.SIG_DFL)):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, handler)
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
 
 
