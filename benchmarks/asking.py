@@ -64,19 +64,26 @@ def redis_queues() -> Row:
         asks: list[Callable[[], Any]] = [lambda: _queues(lane, Interest(page="workers", queues=NAMES))]
         if find_spec("flower"):
             asks.append(_flower(server.url()))
-        before = _lost(client)
         ours, *others = in_turns(*asks)
-        blocked = (_lost(client) - before) / (ROUNDS + 1)
+        blocked = [_blocked(client, ask) for ask in asks]
         lane.close()
-    other = f"Flower {others[0]:.0f} ms" if others else ""
-    what = f"lengths of {QUEUES:,} queues x 4 priorities, Redis"
-    return Row(
-        what, f"{ours:.1f} ms", f"{other} (in MULTI; one of each: {blocked:.1f} ms of the server)", _than(others, ours)
-    )
+    mine = f"{ours:.1f} ms ({blocked[0]:.1f} ms of the server's commands)"
+    other = f"Flower {others[0]:.0f} ms, in MULTI ({blocked[1]:.1f} ms)" if others else ""
+    return Row(f"lengths of {QUEUES:,} queues x 4 priorities, Redis", mine, other, _than(others, ours))
+
+
+def _blocked(client: Any, ask: Callable[[], Any]) -> float:
+    """Milliseconds for which one ``ask`` keeps the server at its commands; the least, for what else runs counts too."""
+    found: list[float] = []
+    for _ in range(ROUNDS):
+        before = _lost(client)
+        ask()
+        found.append(_lost(client) - before)
+    return min(found)
 
 
 def _lost(client: Any) -> float:
-    """Milliseconds of CPU the server has spent on commands."""
+    """Milliseconds the server has spent on commands."""
     return 0.001 * sum(int(stats["usec"]) for stats in client.info("commandstats").values())
 
 

@@ -15,8 +15,9 @@ from celerytop.monitor import Monitor
 
 PATIENCE = 9.0
 """Seconds until a frozen broker is given up; a healthy cluster answers in well under two."""
-_HEARTBEAT = 2.2
-"""Seconds in which a worker sends a heartbeat: Celery's interval and a bit."""
+_HEARTBEAT = 2.5
+"""Seconds in which a worker sends a heartbeat: Celery's interval, and what it may be late; 0.14 on two cores that
+twelve busy programs share."""
 _BETWEEN = 0.25
 """Seconds between the two looks of the first picture: what has a speed (CPU) is measured over them."""
 

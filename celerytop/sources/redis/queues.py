@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from math import inf
+from operator import itemgetter
 from typing import Any
 
 import msgspec
@@ -14,7 +14,7 @@ from celerytop.model.address import BrokerSettings
 from celerytop.model.observation import Observation, QueueSampled, QueuesMeasured
 from celerytop.model.queue import Message, Queue
 from celerytop.sources.base import Interest
-from celerytop.sources.redis.lengths import Keys, ListLengths
+from celerytop.sources.redis.lengths import ListLengths, Measured, Waiting
 from celerytop.sources.redis.names import Known, QueueNames, list_key
 from celerytop.sources.redis.pipeline import Command, Pipeline, whole
 from celerytop.sources.redis.sample import QueueSampler
@@ -114,31 +114,24 @@ class RedisQueues:
     # ------------------------------------------------------------------------------------------------ inside
     def _measure(self, now: float) -> QueuesMeasured:
         room = inf if self._interest.page == "all" else UNUSED_A_SECOND * self._spacing
-        (count, oldest), lengths = self._lengths.measure(self._unacked.lengths(), now, room)
-        self._ends = {known.key: self._ends.get(known.key) or _Ends() for known, _ in self._lengths.queues}
+        seen = self._lengths.measure(self._unacked.lengths(), now, room)
         measured_at = time.time()
-        self._look_at_ends(lengths, now)
+        # what has emptied is looked at anew as soon as anything waits in it
+        self._ends = {key: self._ends.get(key) or _Ends() for key in seen.waiting}
+        self._look_at_ends(seen.waiting, now)
         every = EVERY if self._interest.page in ("queues", "all") else EVERY_ELSEWHERE
+        count, oldest = seen.also
         unacked = self._unacked.measure(count, oldest, now, every)
         held = self._unacked.by_queue() if unacked is not None else None
-        queues = tuple(
-            self._queue(known, keys, lengths[known.key], held, measured_at) for known, keys in self._lengths.queues
-        )
+        queues = tuple([self._queue(known, seen, held, measured_at) for known, _ in self._lengths.queues])
         self._first = False
         return QueuesMeasured(measured_at, queues, unacked, self.names.leftovers, self._note())
 
-    def _queue(
-        self,
-        known: Known,
-        keys: Keys,
-        lengths: list[int | None],
-        held: Counter[str] | None,
-        at: float,
-    ) -> Queue:
-        counted = [length for length in lengths if length is not None]
-        messages = sum(counted) if counted else None
-        unacked = held[known.name] if held is not None else None
-        if not messages:
+    def _queue(self, known: Known, seen: Measured, held: Mapping[str, int] | None, at: float) -> Queue:
+        unacked = held.get(known.name, 0) if held is not None else None
+        waiting = seen.waiting.get(known.key)
+        if waiting is None:
+            messages = None if known.key in seen.refused else 0
             return Queue(
                 name=known.name,
                 messages=messages,
@@ -152,9 +145,9 @@ class RedisQueues:
         ends = self._ends[known.key]
         return Queue(
             name=known.name,
-            messages=messages,
+            messages=waiting[0][1] if len(waiting) == 1 else sum(length for _, length in waiting),
             unacked=unacked,
-            by_priority=tuple([(key[0], length) for key, length in zip(keys, lengths, strict=False) if length]),
+            by_priority=waiting,
             type="list",
             memory=ends.memory,
             head=ends.head,
@@ -163,12 +156,8 @@ class RedisQueues:
             measured_at=at,
         )
 
-    def _look_at_ends(self, lengths: dict[str, list[int | None]], now: float) -> None:
+    def _look_at_ends(self, filled: Waiting, now: float) -> None:
         """Read the first and last message of the queues that are due, the size of their lists first."""
-        filled = {key: found for key, found in lengths.items() if any(found)}
-        for key, ends in self._ends.items():
-            if key not in filled and ends.looked_at >= 0:
-                self._ends[key] = _Ends()
         chosen = self._due(filled, now)
         if not chosen:
             return
@@ -206,13 +195,11 @@ class RedisQueues:
             ends[key].memory, ends[key].weighed_at = whole(reply), now
         return ends
 
-    def _lists(self, key: str, lengths: list[int | None]) -> tuple[bytes, bytes, int]:
+    def _lists(self, key: str, waiting: tuple[tuple[int, int], ...]) -> tuple[bytes, bytes, int]:
         """(the most urgent list that has any, the longest one, its length)."""
-        steps = [(step, length or 0) for step, length in zip(self.names.steps, lengths, strict=False)]
-        urgent = min(step for step, length in steps if length)
-        longest, length = max(steps, key=lambda entry: entry[1])
+        longest, length = max(waiting, key=itemgetter(1))
         prefix, sep = self._settings.global_keyprefix, self._settings.sep
-        return list_key(key, urgent, prefix, sep), list_key(key, longest, prefix, sep), length
+        return list_key(key, waiting[0][0], prefix, sep), list_key(key, longest, prefix, sep), length
 
     def _note(self) -> str | None:
         missing = [
