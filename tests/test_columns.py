@@ -327,3 +327,24 @@ def test_tones_are_only_those_a_theme_knows(page: str) -> None:
         assert TONES[page](row, snapshot) in ("", "note", "warn", "bad", "dim", "failed", "unknown")
         for column in COLUMNS[page]:
             assert column.tone(row, snapshot) in ("", "note", "warn", "bad", "dim"), column.key
+
+
+def test_a_task_that_ended_untold_is_not_shown_as_running() -> None:
+    ended = Task("a", "app.pay", "STARTED", "w@h", 7, started_at=AT - 100, finished_at=AT - 90, runtime=10.0)
+    usual = TaskType("app.pay", runtime=Quantiles(50, p95=1.0))
+    snapshot = picture(tasks={"a": ended}, types={"app.pay": usual})
+    shown = {column.key: column.text(ended, snapshot, LOOK) for column in COLUMNS["tasks"]}
+    assert (shown["state"], shown["runtime"], shown["ratio"]) == ("ENDED ?", "10s", "10 x")
+    assert task_tone(ended, snapshot) == ""
+
+
+def test_what_nobody_tells_of_a_type_or_a_worker_is_not_zero() -> None:
+    snapshot = picture()
+    types = {column.key: column for column in COLUMNS["types"]}
+    untold, idle = TaskType("app.mail", rate=None), TaskType("app.mail", rate=0.0)
+    keys = ("rate", "p95", "failures", "retried", "succeeded", "failed")
+    assert [types[key].text(untold, snapshot, LOOK) for key in keys] == ["?"] * 6
+    assert [types[key].text(idle, snapshot, LOOK) for key in keys] == ["0.0", "-", "-", "0", "0", "0"]
+    failed = next(column for column in COLUMNS["workers"] if column.key == "failed")
+    assert failed.text(Worker("w@h", task_events=False), snapshot, LOOK) == "?"
+    assert failed.text(Worker("w@h", task_events=True), snapshot, LOOK) == "0"

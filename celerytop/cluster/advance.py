@@ -140,6 +140,7 @@ def _started(task: Task | None, event: TaskStarted, at: float, queue: str | None
     told |= {"finished_at": None, "runtime": None}
     if type(task) is not Task:
         return replace(task, **told)
+    told["exited"] = None
     listed = task.place == "active" and task.worker == worker
     return replace(task, place="active" if listed else None, worker_pid=task.worker_pid if listed else None, **told)
 
@@ -155,7 +156,7 @@ def _late_start(task: Task, event: TaskStarted) -> bool:
 
 def _succeeded(task: Task | None, event: TaskSucceeded, at: float, queue: str | None) -> Task:
     if event.runtime is None and event.result is None:  # gevent and eventlet: the task was terminated
-        return replace(task or BriefTask(event.uuid), worker=event.hostname, updated_at=at)
+        return replace(whole(task or BriefTask(event.uuid)), worker=event.hostname, exited=True, updated_at=at)
     if task is None:
         task = BriefTask(event.uuid)
     elif task.state == "SUCCESS":

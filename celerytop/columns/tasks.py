@@ -63,11 +63,20 @@ def _states(tasks: Sequence[Task], snapshot: Snapshot) -> list[int | None]:
     return list(map({state: place for place, state in enumerate(_ORDER)}.get, (task.state for task in tasks)))
 
 
+def _places(tasks: Sequence[Task], snapshot: Snapshot) -> list[str | None]:
+    return [task.place or ("finished" if task.state in READY_STATES else None) for task in tasks]
+
+
+def _usuals(tasks: Sequence[Task], snapshot: Snapshot) -> list[float | None]:
+    usual: dict[str | None, float | None] = {name: kind.runtime.p95 for name, kind in snapshot.types.items()}
+    return list(map(usual.get, map(attrgetter("name"), tasks)))
+
+
 def task_tone(task: Task, snapshot: Snapshot) -> str:
     """How a task is: failed, far over what is usual (bad), over it (warn)."""
     if task.state == "FAILURE":
         return "failed"
-    times = ratio(task, snapshot) if task.state == "STARTED" else None
+    times = ratio(task, snapshot) if task.state == "STARTED" and task.finished_at is None else None
     if times is not None and times > 1:
         return "bad" if times > VERY_SLOW else "warn"
     return "warn" if task.state in ("RETRY", "REJECTED") else ""
@@ -81,7 +90,16 @@ def slow_tone(task: Task, snapshot: Snapshot) -> str:
 
 def state_tone(task: Task, snapshot: Snapshot) -> str:
     """The tone of its state alone."""
-    return _TONES.get(task.state, "")
+    return "dim" if task.untold() else _TONES.get(task.state, "")
+
+
+def state_word(task: Task) -> str:
+    """Celery's state, but no more running for what runs no more: its worker sends no events, or is gone.
+
+    >>> state_word(Task("a", state="STARTED")), state_word(Task("a", state="STARTED", finished_at=1.0))
+    ('STARTED', 'ENDED ?')
+    """
+    return "ENDED ?" if task.untold() else task.state
 
 
 def times_text(times: float | None) -> str:
@@ -119,7 +137,7 @@ def call_text(args: str | None, kwargs: str | None, task_id: str | None, look: L
 def runtime_text(task: Task, snapshot: Snapshot) -> str:
     """A clock while it runs, the measured time once it is over, ``-`` when it has not started."""
     ran = task.ran(snapshot.at)
-    if task.state == "STARTED":
+    if task.state == "STARTED" and task.finished_at is None:
         return fmt.clock_duration(ran)
     if ran is None and task.state in ("PENDING", "RECEIVED", "RETRY", "REJECTED"):
         return fmt.NONE
@@ -147,7 +165,7 @@ def _text(value: str | None) -> str:
 def _pid(task: Task) -> str:
     if task.worker_pid is not None:
         return str(task.worker_pid)
-    return fmt.UNKNOWN if task.state == "STARTED" else fmt.NONE
+    return fmt.UNKNOWN if task.state == "STARTED" and task.finished_at is None else fmt.NONE
 
 
 def _eta(task: Task, snapshot: Snapshot, look: Look) -> str:
@@ -178,12 +196,13 @@ TASKS: tuple[Column, ...] = (
     Column("task", "TASK", 11, "left", lambda t, s: t.name, lambda t, s, k: _text(t.name),
            "name of its type", flexible=True, most=40, weight=2, values=_each("name")),
     Column("state", "STATE", 8, "left", lambda t, s: _ORDER.index(t.state) if t.state in _ORDER else None,
-           lambda t, s, k: t.state, "Celery's state", tone=state_tone, values=_states),
+           lambda t, s, k: state_word(t), "Celery's state; ENDED ?: over, and no event told how",
+           tone=state_tone, values=_states),
     Column("verdict", "VERDICT", 11, "left", lambda t, s: verdicts(s).get(t.task_id),
            lambda t, s, k: verdict_text(t.task_id, s), "what was seen of an action on it; shown once there was one",
            tone=lambda t, s: verdict_tone(t.task_id, s), drop=8, flexible=True, most=16, optional=True),
     Column("place", "PLACE", 9, "left", lambda t, s: _where(t), lambda t, s, k: _where(t) or fmt.NONE,
-           "active, reserved or scheduled at its worker", drop=90, optional=True),
+           "active, reserved or scheduled at its worker", drop=90, optional=True, values=_places),
     Column("worker", "WORKER", 12, "left", lambda t, s: t.worker, lambda t, s, k: t.worker or fmt.NONE,
            "worker that has or had it", flexible=True, most=28, values=_each("worker")),
     Column("pid", "PID", 7, "right", lambda t, s: t.worker_pid, lambda t, s, k: _pid(t),
@@ -191,7 +210,7 @@ TASKS: tuple[Column, ...] = (
     Column("runtime", "RUNTIME", 8, "right", lambda t, s: t.ran(s.at), lambda t, s, k: runtime_text(t, s),
            "how long it ran, or has been running", tone=slow_tone, values=_runtimes),
     Column("usual", "P50 / P95", 13, "right", _usual_p95, _usual,
-           "usual running time of its type", tone=lambda t, s: "dim", drop=70),
+           "usual running time of its type", tone=lambda t, s: "dim", drop=70, values=_usuals),
     Column("ratio", "RATIO", 7, "right", ratio, lambda t, s, k: times_text(ratio(t, s)),
            "RUNTIME by P95 of its type; - below 20 finished runs", tone=slow_tone, values=_ratios),
     Column("retries", "RETRY", 5, "right", lambda t, s: t.retries, lambda t, s, k: fmt.count(t.retries),

@@ -43,7 +43,7 @@ class Task(msgspec.Struct, frozen=True, gc=False, eq=False):
     received_at: float | None = None
     started_at: float | None = None
     finished_at: float | None = None
-    """SUCCESS, FAILURE or REVOKED."""
+    """SUCCESS, FAILURE or REVOKED; else when it was seen to run no more, and nobody told how it ended (``untold``)."""
     retried_at: float | None = None
     runtime: float | None = None
     """Seconds, of a finished run. Source: task-succeeded; for others finished_at - started_at. Running: see ``ran``."""
@@ -53,6 +53,8 @@ class Task(msgspec.Struct, frozen=True, gc=False, eq=False):
     terminated: bool | None = None
     signum: int | None = None
     expired: bool | None = None
+    exited: bool | None = None
+    """gevent and eventlet: the greenlet of the terminated task has come back; task-revoked comes before that."""
     acks_late: bool | None = None
     """``active`` with ``acknowledged`` false means acks_late."""
     redelivered: bool | None = None
@@ -70,6 +72,10 @@ class Task(msgspec.Struct, frozen=True, gc=False, eq=False):
         if self.state == "STARTED" and self.started_at is not None:
             return max(0.0, (now if self.finished_at is None else self.finished_at) - self.started_at)
         return None
+
+    def untold(self) -> bool:
+        """It runs or waits there no more, and nobody told how it ended: its state is the last known."""
+        return self.finished_at is not None and self.state in ("STARTED", "RECEIVED")
 
     def waited(self) -> float | None:
         """Seconds between sent and started; ``None`` without task-sent."""
@@ -91,7 +97,7 @@ def _short(kind: str, names: tuple[str, ...]) -> type[Task]:
     defaults = dict(zip(Task.__struct_fields__[1:], Task.__struct_defaults__, strict=True))
     fields: list[Any] = [names[0], *((name, Any, defaults[name]) for name in names[1:])]
     shared: dict[str, Any] = {name: default for name, default in defaults.items() if name not in names}
-    shared |= {"ran": Task.ran, "waited": Task.waited}
+    shared |= {"ran": Task.ran, "untold": Task.untold, "waited": Task.waited}
     shared |= {"__class__": property(lambda self: Task), "__repr__": lambda self: repr(whole(self))}
     return cast("type[Task]", msgspec.defstruct(kind, fields, namespace=shared, frozen=True, gc=False, eq=False))
 

@@ -12,6 +12,8 @@ from celerytop.model.task import Task
 
 RECENT = "recent"
 NAMES = ("active", "reserved", "scheduled", "failed", RECENT)
+_STILL = ("failed", RECENT)
+"""Lists that time alone does not change."""
 _OVER = frozenset({"SUCCESS", "FAILURE", "REVOKED", "REJECTED"})
 
 
@@ -21,6 +23,8 @@ class Views(NamedTuple):
     ids: Sequence[str]
     """In the order they began; ``failed`` and ``recent`` newest first."""
     counts: Mapping[str, int]
+    live: Sequence[Task] = ()
+    """All tasks that are not over."""
 
 
 def view_of(state: str, place: str | None) -> str:
@@ -58,19 +62,31 @@ def where(task: Task, now: float) -> str:
     return view_of(task.state, task.place)
 
 
-def views(snapshot: Snapshot, name: str) -> Views:
-    """The list called ``name``. Of 100,000 tasks most are over: those that live and those that failed are listed."""
-    tasks, now = snapshot.tasks, snapshot.at
+def views(snapshot: Snapshot, name: str, known: Views | None = None) -> Views:
+    """The list called ``name``. Of 100,000 tasks most are over: those that live and those that failed are listed.
+
+    ``known``: what this has said of the same list when the same tasks were in the picture before; time alone moves a
+    task from one list to another.
+    """
+    if known is None:
+        known = _found(snapshot, name)
+    places = [where(task, snapshot.at) for task in known.live]
+    counts = dict.fromkeys(NAMES, 0)
+    counts |= {view: number for view, number in Counter(places).items() if view}
+    counts |= {"failed": known.counts["failed"], RECENT: len(snapshot.tasks)}
+    if name not in _STILL:
+        ids = [task.task_id for task, place in zip(known.live, places, strict=True) if place == name]
+        return Views(ids, counts, known.live)
+    return Views(known.ids, counts, known.live)
+
+
+def _found(snapshot: Snapshot, name: str) -> Views:
+    """What time does not change."""
+    tasks = snapshot.tasks
     lists = snapshot.lists or _looked_for(tasks)
     live = [task for task in many(tasks, lists.live) if task.state not in _OVER]
-    places = [where(task, now) for task in live]
-    counts = {view: number for view, number in Counter(places).items() if view}
-    counts = {**dict.fromkeys(NAMES, 0), **counts, "failed": len(lists.failed), RECENT: len(tasks)}
-    if name == RECENT:
-        return Views(list(tasks)[::-1], counts)
-    if name == "failed":
-        return Views(lists.failed[::-1], counts)
-    return Views([task.task_id for task, place in zip(live, places, strict=True) if place == name], counts)
+    ids = list(tasks)[::-1] if name == RECENT else lists.failed[::-1]
+    return Views(ids, {"failed": len(lists.failed)}, live)
 
 
 def _looked_for(tasks: Mapping[str, Task]) -> Lists:

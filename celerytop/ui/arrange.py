@@ -11,9 +11,12 @@ from typing import Any
 
 from celerytop.columns import Column
 from celerytop.model.snapshot import Snapshot
+from celerytop.select import Held
 
 _MANY = 5000
 """Rows from which on a sample pays."""
+_MOST = 0.9
+"""Where a filter has left more of the rows, all are read, so that the next letter finds them."""
 _STEP = 50
 """One row in so many is in the sample."""
 
@@ -51,16 +54,27 @@ class Values:
         """Values read so far: a measure for tests."""
 
     def of(self, rows: Sequence[Any], column: Column, snapshot: Snapshot) -> Sequence[Any]:
-        """The values of ``rows`` in that column. What a filter leaves of them is read anew: no look-up is faster."""
+        """The values of ``rows`` in that column."""
         what = (snapshot, column.key)
         if self._rows is not rows or self._what != what:
             self._rows, self._what = rows, what
-            if column.values is not None:
-                self._values = column.values(rows, snapshot)
-            else:
-                self._values = [column.value(row, snapshot) for row in rows]
-            self.read += len(rows)
+            self._values = self._read(rows, column, snapshot)
         return self._values
+
+    def left(self, held: Held, column: Column, snapshot: Snapshot) -> Sequence[Any]:
+        """The same of what a filter has left. Not read again where those of all rows are known."""
+        if held.all:
+            return self.of(held.of, column, snapshot)
+        most = len(held) > _MOST * len(held.of) and column.values is not None
+        if most or (self._rows is held.of and self._what == (snapshot, column.key)):
+            return list(held.each(self.of(held.of, column, snapshot)))
+        return self._read(held.rows, column, snapshot)
+
+    def _read(self, rows: Sequence[Any], column: Column, snapshot: Snapshot) -> Sequence[Any]:
+        self.read += len(rows)
+        if column.values is not None:
+            return column.values(rows, snapshot)
+        return [column.value(row, snapshot) for row in rows]
 
     def forget(self) -> None:
         """Hold no row."""

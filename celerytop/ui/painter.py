@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from rich.console import Console
 from rich.control import Control
-from textual._compositor import ChopsUpdate, Compositor
+from textual._compositor import ChopsUpdate, Compositor, LayoutUpdate
 from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
@@ -19,6 +19,14 @@ from celerytop.ui.widgets.painted import Painted
 
 class Painter(Compositor):
     """Textual's, but for a part of the screen."""
+
+    def render_full_update(self, simplify: bool = False) -> LayoutUpdate:
+        """See ``Compositor``. What waited to be painted is in it. Textual painted that once more, 10 kB, 16 ms on."""
+        update = super().render_full_update(simplify)
+        if not simplify:  # which is for a picture in a file
+            for widget in self.visible_widgets:
+                widget._exchange_repaint_regions()
+        return update
 
     def render_partial_update(self) -> ChopsUpdate | None:
         """See ``Compositor``."""

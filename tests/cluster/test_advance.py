@@ -115,7 +115,9 @@ def test_a_lost_worker_is_named_by_the_last_line_of_the_traceback() -> None:
 @pytest.mark.parametrize("order", [(TERMINATED, BOGUS), (BOGUS, TERMINATED)], ids=["gevent", "eventlet"])
 def test_a_terminated_greenlet_is_revoked_in_either_order(order: tuple[TaskEvent, ...]) -> None:
     task = fold(RECEIVED, STARTED, *order)
-    assert (task.state, task.terminated, task.signum, task.result) == ("REVOKED", True, 15, None)
+    assert (task.state, task.terminated, task.signum, task.result, task.exited) == ("REVOKED", True, 15, None, True)
+    assert fold(RECEIVED, STARTED, TERMINATED).exited is None  # told to, no more
+    assert fold(RECEIVED, STARTED, *order, TaskStarted("a", 9.0, W)).exited is None  # delivered again
 
 
 def test_a_soft_kill_is_revoked_first_and_failed_then() -> None:

@@ -332,3 +332,13 @@ def test_stale_details_keep_their_last_values() -> None:
         assert app.screen.query_one(Walk).tone == "dim"
 
     drive(snapshots.stale(), deed)
+
+
+def test_a_task_that_ended_untold_is_gone_from_its_worker_and_says_so() -> None:
+    here, worker_name = "ended-0000", "w3@db-7"
+    ended = Task(here, "app.mail", "STARTED", worker_name, started_at=AT - 30, finished_at=AT - 20, runtime=10.0)
+    snapshot = msgspec.structs.replace(pictures.full(), tasks={**pictures.full().tasks, here: ended})
+    assert here[:8] not in plain_text(worker.lines(snapshot, worker_name, LOOK, 120))
+    text = plain_text(task.lines(snapshot, here, LOOK, 120))
+    assert "ran 10s; how it ended nobody told" in text and "has been running" not in text
+    assert task.title(snapshot, here)[0][0] == "ENDED ?"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
+
 import pytest
 from rich.console import Console
 from textual import events
@@ -101,6 +104,37 @@ def test_a_box_that_is_left_costs_one_full_screen(monkeypatch: pytest.MonkeyPatc
 
     drive(snapshots.huge(100), deed, SIZE)
     assert len(full) == 1
+
+
+def test_what_a_full_screen_has_shown_is_not_painted_once_more() -> None:
+    async def deed(driver: Driver) -> None:
+        await driver.press("3", "l")
+        painter = driver.app.screen._compositor
+        for drawing, waits in ((True, True), (False, False)):
+            driver.app.main._painted_at = float("inf")  # so that it waits for the timer
+            driver.table.go(driver.table.index + 3)
+            assert driver.table._repaint_required
+            painter.render_full_update(simplify=drawing)
+            painter.update_widgets({driver.table})
+            assert bool(painter._dirty_regions) == waits, "a drawing for a file is not on the screen"
+            painter._dirty_regions.clear()
+
+    drive(snapshots.huge(100), deed, SIZE)
+
+
+def test_the_collector_rests_while_keys_are_pressed() -> None:
+    async def deed(driver: Driver) -> None:
+        gc.enable()
+        await driver.press("3")
+        assert not gc.isenabled()
+        async with asyncio.timeout(60):
+            while not gc.isenabled():
+                await asyncio.sleep(0.01)
+        await driver.press("down")
+        assert not gc.isenabled()
+
+    drive(snapshots.huge(10), deed, SIZE)
+    assert gc.isenabled(), "also when the program ends meanwhile"
 
 
 def test_a_letter_of_a_filter_lays_nothing_out(monkeypatch: pytest.MonkeyPatch) -> None:

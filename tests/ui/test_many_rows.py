@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import random
+from functools import partial
 
 import msgspec
 import pytest
 
 from celerytop import columns as col
 from celerytop.model.task import Task
+from celerytop.select import parse
 from celerytop.ui.arrange import ordered
 from celerytop.ui.sift import Sift
 from tests.ui import snapshots
@@ -103,3 +105,65 @@ def test_sorted_and_filtered_rows_follow_the_pictures() -> None:
             assert shown == sorted((value for value in shown if value is not None), reverse=True)
 
     drive(snapshots.huge(6000), deed, (100, 30))
+
+
+FILTERS = (
+    "task4",
+    "state:started",
+    "!task4 state:success",
+    "runtime:>10",
+    "task4 retries:<3",
+    "id:7 task",
+    "~^app",
+    "",
+)
+
+
+@pytest.mark.parametrize("text", FILTERS)
+@pytest.mark.parametrize("seed", range(4))
+def test_what_is_kept_is_what_matches_whatever_has_come_gone_or_changed(text: str, seed: int) -> None:
+    chance = random.Random(seed)
+    now = snapshots.huge(400)
+    tasks, sift = dict(reversed(list(now.tasks.items()))), Sift(text)
+    for turn in range(12):
+        ids, rows, at = list(tasks), list(tasks.values()), now.at + turn
+        kept = sift.keep(ids, tasks, at, partial(list, rows))
+        matches = parse(text).matches
+        assert list(kept) == [key for key, task in tasks.items() if matches(task, at)]
+        assert len(kept) == len(ids) or kept is not ids
+        longer = Sift(f"{text} 1", sift)
+        expected = [key for key, task in tasks.items() if parse(longer.text).matches(task, at)]
+        assert list(longer.keep(ids, tasks, at)) == expected
+        if turn % 5 == 4:
+            sift = longer if turn % 2 else Sift(text, longer)
+            text = sift.text
+        tasks = _later(tasks, turn, chance)
+
+
+def _later(tasks: dict[str, Task], turn: int, chance: random.Random) -> dict[str, Task]:
+    """Some have come before the others, some are gone, some are other ones."""
+    new = {
+        f"{turn}-{one}": Task(f"{turn}-{one}", "app.task4", "STARTED") for one in range(chance.choice((0, 0, 1, 30)))
+    }
+    gone = set(chance.sample(list(tasks), chance.choice((0, 1, 20))))
+    if turn == 7:
+        gone.update(list(tasks)[:60])
+    old = {key: task for key, task in tasks.items() if key not in gone}
+    for key in chance.sample(list(old), chance.choice((0, 1, 25))):
+        old[key] = msgspec.structs.replace(old[key], state="SUCCESS", runtime=chance.random() * 20, retries=turn % 5)
+    if turn == 9:
+        old = dict(reversed(list(old.items())))
+    return {**new, **old}
+
+
+@pytest.mark.parametrize("text", ["runtime:>10", "runtime:0.1..20", "age:>100", "age:<=3h", "retries:0", "retries:>0"])
+def test_numbers_of_many_are_those_of_each(text: str) -> None:
+    now = snapshots.huge(300)
+    tasks = [
+        *now.tasks.values(),
+        Task("bare"),
+        Task("sent", sent_at=0.0),
+        Task("begun", state="STARTED", started_at=5.0),
+    ]
+    found = parse(text)
+    assert found.keep(tasks, now.at) == [task for task in tasks if found.matches(task, now.at)]

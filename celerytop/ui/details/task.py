@@ -6,7 +6,15 @@ from collections.abc import Iterator
 
 from celerytop import format as fmt
 from celerytop.columns import Look
-from celerytop.columns.tasks import masked, ratio, runtime_text, state_tone, task_tone, times_text
+from celerytop.columns.tasks import (
+    masked,
+    ratio,
+    runtime_text,
+    state_tone,
+    state_word,
+    task_tone,
+    times_text,
+)
 from celerytop.columns.workers import processes_of
 from celerytop.model.host import Host, Process
 from celerytop.model.queue import Message
@@ -54,7 +62,7 @@ def title(snapshot: Snapshot, task_id: str) -> list[Span]:
     if task is None:
         return [("waits in its queue", "")] if message_of(snapshot, task_id) is not None else []
     tone = "bad" if task.state == "FAILURE" else task_tone(task, snapshot)
-    spans: list[Span] = [(task.state, tone or state_tone(task, snapshot))]
+    spans: list[Span] = [(state_word(task), tone or state_tone(task, snapshot))]
     if (text := runtime_text(task, snapshot)) != fmt.NONE:
         spans.append((f"  {text}", ""))
     times = ratio(task, snapshot)
@@ -177,17 +185,19 @@ def _steps(task: Task, now: float) -> list[tuple[float, str, str, str]]:
     """(moment, what, note, tone), in order of time."""
     by = f"by {task.worker}" if task.worker is not None else ""
     waited = task.waited()
-    end = {"SUCCESS": "succeeded", "FAILURE": "failed", "REVOKED": "revoked"}.get(task.state, "finished")
+    end = {"SUCCESS": "succeeded", "FAILURE": "failed", "REVOKED": "revoked"}.get(task.state, "gone")
+    ran = _ran(task, now)
+    told = f"{ran or 'not at its worker any more'}; how it ended nobody told" if task.untold() else ran
     steps = [
         (task.sent_at, "sent", f"by {task.sender}" if task.sender else "", ""),
         (task.received_at, "received", by, ""),
         (task.started_at, "started", f"waited {fmt.duration(waited)}" if waited is not None else "", ""),
         (task.retried_at, "retried", f"retry {task.retries}" if task.retries else "", "warn"),
-        (task.finished_at, end, _ran(task, now), "bad" if task.state == "FAILURE" else ""),
+        (task.finished_at, end, told, "bad" if task.state == "FAILURE" else ""),
     ]
     known = [(at, what, note, tone) for at, what, note, tone in steps if at is not None]
     known.sort(key=lambda step: step[0])  # stable: what happened at one moment keeps its usual order
-    if task.state == "STARTED":
+    if task.state == "STARTED" and task.finished_at is None:
         known.append((now, "now", _ran(task, now).replace("ran", "has been running for"), "note"))
     elif task.state not in READY_STATES and task.eta_at is not None and task.eta_at > now:
         known.append((task.eta_at, "may start", "its ETA", "note"))

@@ -30,8 +30,7 @@ def offers(task_ids: Sequence[str], all_shown: Sequence[str] = (), filter: str =
     ]
     if len(ids) == 1:
         found.append(Offer("send again", "its message once more, under a new id", partial(resend, ids[0])))
-    others = [task_id for task_id in all_shown if task_id not in set(ids)]
-    if others:
+    if not set(ids).issuperset(all_shown):
         which = f"that match {filter}" if filter else "of this list"
         shown = tuple(all_shown)
         found.append(Offer(f"all {len(shown):,} {which} ...", "the same menu for all of them", partial(_all, shown)))

@@ -180,9 +180,8 @@ class TablePage(Page):
             snapshot = before
         what = (id(self.matching), id(snapshot), column.key, reverse, limit)
         if self._last_order[0] != what:
-            rows = self.sift.rows(self.matching)
-            rows = self._rows_of(self.matching) if rows is None else rows
-            found = ordered(self.matching, self._values.of(rows, column, snapshot), reverse, limit)
+            held = self.sift.held(self.matching, self._rows_of)
+            found = ordered(self.matching, self._values.left(held, column, snapshot), reverse, limit)
             self._last_order = (what, found, self.matching, snapshot)  # held, so that an id means the same
         return self._last_order[1]
 

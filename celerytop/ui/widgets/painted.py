@@ -32,15 +32,17 @@ def strip_of(spans: Iterable[Span], width: int, look: Look, tone: str = "") -> S
     ('abcd…', 'a  ')
     """
     segments: list[Segment] = []
-    room = width
+    room, style = width, look.style
     for given, own in spans:
         if room <= 0:
             break
         text = given if given.isprintable() else clean(given)  # nothing in the model should need it
-        taken = cells(text)
-        shown = text if taken <= room else cut(text, room, look.ascii)
-        segments.append(Segment(shown, look.style(own or tone)))
-        room -= min(taken, cells(shown))
+        taken = len(text) if text.isascii() else cells(text)
+        if taken > room:
+            text = cut(text, room, look.ascii)
+            taken = min(taken, cells(text))
+        segments.append(Segment(text, style(own or tone)))
+        room -= taken
     if room > 0:
         segments.append(Segment(" " * room, look.style(tone)))
     return Strip(segments, width)
