@@ -62,7 +62,12 @@ def cluster_info(options: Options, settings: BrokerSettings) -> ClusterInfo:
         tls=tls_label(address),
         mode=mode,
         found_by=options.found_by,
+        renamed=any(getattr(settings, name) != usual for name, usual in _USUAL.items()),
     )
+
+
+_USUAL = {"global_keyprefix": "", "fanout_prefix": None, "sep": "\x06\x16", "control_exchange": "celery"}
+"""What ``celery -b URL`` goes by."""
 
 
 # Each is made, and what it needs imported, in its own thread when that first connects: redis-py or pika alone takes as

@@ -10,6 +10,7 @@ import os
 import re
 import signal
 import sys
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -150,8 +151,25 @@ def celery_command(context: click.Context, /, **flags: Any) -> None:
         from celerytop.app_settings import settings_from_app
 
         app = context.obj.app
-        flags.update(settings=settings_from_app(app), app_name=app.main)
+        flags.update(settings=settings_from_app(app), app_name=_app_given(sys.argv, os.environ))
         _print(flags) if flags["batch"] or flags["as_json"] else _screen(flags)
+
+
+def _app_given(words: Sequence[str], environ: Mapping[str, str]) -> str | None:
+    """What ``-A`` was: the name that a command to copy, and the config file, know the app by. Its own may be another.
+
+    >>> _app_given(["celery", "-A", "shop.celery:app", "top"], {}), _app_given(["celery", "--app=shop", "top"], {})
+    ('shop.celery:app', 'shop')
+    >>> _app_given(["celery", "-Ashop", "top"], {}), _app_given(["celery", "-b", "redis://h", "top"], {"APP": "env"})
+    ('shop', 'env')
+    """
+    for word, after in zip(words, [*words[1:], ""], strict=True):
+        if word in ("-A", "--app"):
+            return after or None
+        for start in ("--app=", "-A"):
+            if word.startswith(start):
+                return word.removeprefix(start)
+    return environ.get("APP") or environ.get("CELERY_APP") or None
 
 
 def _print(flags: dict[str, Any]) -> None:

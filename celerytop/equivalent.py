@@ -20,6 +20,9 @@ _UNCOUNTED = (
     "its messages page by page ([ and ])."
 )
 
+_HIDDEN = "Put the password where *** stands, or -A APP instead of -b."
+_RENAMED = "Give it -A APP instead of -b: this cluster's key prefix or exchange is a setting of its app."
+
 
 class Equivalent(msgspec.Struct, frozen=True):
     """What to type instead."""
@@ -48,7 +51,14 @@ def equivalent(
     >>> equivalent(act.Shutdown(workers=("w3@db-7",)), prod).commands
     ("celery -b 'redis://***@10.0.0.5:6379/0' control -d w3@db-7 shutdown",)
     """
-    celery = ("celery", "-A", app) if app else ("celery", "-b", cluster.url)
+    told = _equivalent(action, ("celery", "-A", app) if app else ("celery", "-b", cluster.url), workers)
+    if app or not told.commands:
+        return told
+    notes = [told.note, _HIDDEN if "***" in cluster.url else None, _RENAMED if cluster.renamed else None]
+    return msgspec.structs.replace(told, note=" ".join(filter(None, notes)) or None)
+
+
+def _equivalent(action: AnyAction, celery: Sequence[str], workers: Sequence[str]) -> Equivalent:
     if getattr(action, "dry_run", False):
         return Equivalent(note=_UNCOUNTED)
     match action:

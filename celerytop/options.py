@@ -59,6 +59,10 @@ class Options(msgspec.Struct, frozen=True):
     keys: Mapping[str, str] = msgspec.field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     """One sentence each, for stderr before the screen opens."""
+    barred: tuple[Address, ...] = ()
+    """Brokers of clusters that the config file forbids to act on, however one comes there."""
+    barred_apps: tuple[str, ...] = ()
+    """The same of those that it knows by their app alone."""
     tried: tuple[str, ...] = ()
     """Where no broker was found, for the sentence that says so."""
 
@@ -77,6 +81,7 @@ def load(flags: Mapping[str, Any], environ: Mapping[str, str], cwd: str | Path) 
     options = _screen(
         msgspec.structs.replace(found, workdir=workdir, management_url=management), flags, environ, loaded
     )
+    options = _barred(options, loaded)
     options = msgspec.structs.replace(options, warnings=(*loaded.warnings, *_warnings(flags, environ, options)))
     settings = flags.get("settings")
     if isinstance(settings, BrokerSettings):  # celery -A proj top: the app is loaded already
@@ -101,7 +106,11 @@ def finish(options: Options, settings: BrokerSettings) -> Options:
             "sentinel:// needs its master's name: add ?master_name=NAME to the URL, give -A APP, or set master_name "
             "in the config file."
         )
-    return msgspec.structs.replace(options, broker=settings, address=settings.address)
+    by_app = options.overrides is None and options.app in options.barred_apps
+    barred = by_app or any(map(settings.address.meets, options.barred))
+    return msgspec.structs.replace(
+        options, broker=settings, address=settings.address, read_only=options.read_only or barred
+    )
 
 
 # ------------------------------------------------------------------------------------------------ the broker
@@ -194,6 +203,16 @@ def _screen(options: Options, flags: Mapping[str, Any], environ: Mapping[str, st
         columns=config.columns,
         keys=config.keys,
     )
+
+
+def _barred(options: Options, loaded: Loaded) -> Options:
+    """What the file forbids holds for ``-b``, ``-A`` and the environment too: they name the same broker otherwise."""
+    clusters = [
+        one for one in loaded.config.clusters.values() if one.read_only or one.passive or one.actions == "never"
+    ]
+    addresses = tuple(parse_url(one.broker.reveal()) for one in clusters if one.broker is not None)
+    apps = tuple(one.app for one in clusters if one.app is not None and one.broker is None)
+    return msgspec.structs.replace(options, barred=addresses, barred_apps=apps)
 
 
 def _truth(environ: Mapping[str, str], name: str) -> bool:

@@ -95,7 +95,7 @@ def purge(context: click.Context, /, queue: str, only: str, ids: tuple[str, ...]
 @click.command()
 @click.argument("path", type=click.Path(exists=True, dir_okay=False), metavar="FILE")
 @click.option("--to", metavar="QUEUE", help="Into this queue, not the one they came from.")
-@click.option("--force", is_flag=True, help="Also what was put back before, or perhaps never left.")
+@click.option("--force", is_flag=True, help="Also what is in doubt; where nothing is, all of it once more.")
 @with_options(*WHERE, *_SURE)
 @_wait(60.0)
 @click.pass_context
@@ -136,6 +136,7 @@ def _agree(snapshot: Snapshot, action: AnyAction, yes: bool, app: str | None) ->
 
     Raises:
         UsageError: nobody is there to say it.
+        SystemExit: 1, they say no.
     """
     if yes:
         return
@@ -152,10 +153,12 @@ def _agree(snapshot: Snapshot, action: AnyAction, yes: bool, app: str | None) ->
         click.echo(f"celerytop: {judged.barred}", err=True)
     if judged.typed:
         name = click.prompt(f"{judged.title}. Type {judged.typed} to go on", err=True, default="", show_default=False)
-        if name != judged.typed:
-            raise click.Abort
+        agreed = name == judged.typed
     else:
-        click.confirm(f"{judged.title}. Go on?", abort=True, err=True)
+        agreed = click.confirm(f"{judged.title}. Go on?", err=True)
+    if not agreed:
+        click.echo("celerytop: nothing was sent.", err=True)
+        raise SystemExit(1)
 
 
 def _by_hand(report: ActionReport, snapshot: Snapshot, app: str | None) -> None:

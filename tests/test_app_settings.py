@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from celerytop.app_settings import AppQuery, resolve_app, settings_from_app
 from celerytop.broker_url import parse_url, tls_label
 from celerytop.errors import OptionsError
 from celerytop.model.address import BrokerSettings
+from tests.rig import RedisServer
 
 SECRET = "hunter2"
 PROJECT = f"""
@@ -80,6 +82,16 @@ def test_the_loaded_app_says_the_same_as_its_process(tmp_path: Path) -> None:
     text += "backend='redis://h/2')\napp.conf.update({'broker_transport_options': {'visibility_timeout': 7}, "
     text += "'task_queues': [Queue('a')]})"
     assert settings_from_app(app) == resolve(project(tmp_path, text))
+
+
+def test_inside_celery_the_app_is_called_as_celery_was_told(tmp_path: Path, redis_server: RedisServer) -> None:
+    text = f"from celery import Celery\napp = Celery('inner', broker={redis_server.url()!r})"
+    words = ["-m", "celery", "-A", "outer:app", "top", "--json", "--page", "broker"]
+    folder = project(tmp_path, text, "outer")
+    done = subprocess.run([sys.executable, *words], cwd=folder, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    cluster = json.loads(done.stdout)["cluster"]
+    assert (cluster["name"], cluster["found_by"]) == ("outer:app", "from app outer:app")
 
 
 def test_the_environment_moves_the_broker_as_it_does_for_celery(tmp_path: Path) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, get_args
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from celerytop.consequences import MANY, Judgement, judge, still
 from celerytop.consequences.judge import BY_CLASS
@@ -20,6 +22,7 @@ from celerytop.model.worker import Worker
 
 AT = 1_700_000_000.0
 INFO = ClusterInfo("prod", "redis://***@10.0.0.5:6379/0", "redis")
+RABBIT = replace(INFO, transport="rabbitmq")
 UPS = (SourceStatus("events", UP, seen_at=AT - 0.3), SourceStatus("control", UP, seen_at=AT - 2))
 TARGET = Target("aaaa1111-x", "app.pay", "STARTED", "w1@h", 4711, queue="celery")
 
@@ -33,7 +36,7 @@ def picture(pool: str | None = "prefork", task: dict[str, Any] | None = None, **
         "workers": {"w1@h": worker},
         "queues": {"celery": Queue("celery", 40, consumers=1, workers=("w1@h",))},
     }
-    return Snapshot(AT, INFO, UPS, **{**known, **facts})
+    return Snapshot(**{"at": AT, "cluster": INFO, "sources": UPS, **known, **facts})
 
 
 def here(*below: Process) -> dict[str, Host]:
@@ -69,10 +72,12 @@ def test_every_class_is_judged() -> None:
         ("prefork", "SIGKILL", ["cannot clean up", "live on: only the last rung"]),
         ("prefork", "SIGUSR1", ["SoftTimeLimitExceeded", "the process lives on", "FAILURE"]),
         ("prefork", None, ["runs on to the end: a revoke without a signal stops nothing"]),
-        ("threads", "SIGTERM", ["CANNOT: a threads pool has no way to stop", "instead:"]),
-        ("solo", "SIGTERM", ["WILL APPLY LATER", "instead: kill the worker's process"]),
+        ("prefork", "SIGINT", ["nothing happens: a pool process ignores SIGINT"]),
+        ("threads", "SIGTERM", ["CANNOT: a threads pool has no way to stop", "instead:", "Sends nothing"]),
+        ("threads", None, ["runs on to the end", "threads cannot be stopped, only their whole worker", "revoke(1 id)"]),
+        ("solo", "SIGTERM", ["WILL APPLY LATER", "instead: kill the worker's process", "only:  revoke(1 id)"]),
         ("gevent", "SIGTERM", ["its greenlet is killed, whatever the signal"]),
-        ("eventlet", "SIGKILL", ["its greenlet is killed"]),
+        ("eventlet", "SIGKILL", ["its greenlet is killed", "it may swallow that"]),
         (None, "SIGTERM", ["pool is not known"]),
     ],
 )
@@ -225,19 +230,22 @@ def test_what_it_has_sent_and_what_never_will_be() -> None:
     assert "part of group dddd4444: if a chord waits for it, its body will never run" in text(revoke(known))
 
 
-def test_descendants_of_which_none_is_known_yet_can_still_be_asked_for() -> None:
-    action = act.Revoke(targets=(), descendants="only", roots=("aaaa1111-x",))
-    found = judge(picture(), action)
-    assert found.barred is None
-    assert "what follows aaaa1111" in found.title
-    assert "steps not sent yet are read from its message" in text(found)
-
-
 # ------------------------------------------------------------------------------------------ workers, messages
 def test_slots_before_and_after_and_pools_that_cannot() -> None:
     assert "w1@h: 2 slots, then 6" in text(judge(picture(), act.PoolGrow(workers=("w1@h",), n=4)))
-    assert "no slot is left" in text(judge(picture(), act.PoolShrink(workers=("w1@h",), n=2)))
+    less = text(judge(picture(), act.PoolShrink(workers=("w1@h",), n=2)))
+    assert "no slot is left: what it takes would wait for ever, so nothing is sent to it" in less
+    assert "slots, then" not in text(judge(picture("solo"), act.PoolShrink(workers=("w1@h",))))
     assert "CANNOT: a solo pool has one slot" in text(judge(picture("solo"), act.PoolGrow(workers=("w1@h",))))
+
+
+@pytest.mark.parametrize("kind", [act.PurgeQueue, partial(act.MoveMessages, to="b")])
+def test_on_rabbitmq_choosing_is_borrowing_and_what_matches_cannot_be_counted(kind: Any) -> None:
+    rabbit, chosen, borrowed = picture(cluster=RABBIT), kind(queue="celery", filter="name:a"), "no worker gets any"
+    assert borrowed in text(judge(rabbit, chosen)) and borrowed not in text(judge(picture(), chosen))
+    assert borrowed not in text(judge(rabbit, kind(queue="celery")))
+    assert "redelivered" in (judge(rabbit, replace(chosen, dry_run=True)).barred or "")
+    assert judge(rabbit, kind(queue="celery", dry_run=True)).barred is None
 
 
 def test_pausing_says_who_takes_on() -> None:

@@ -7,6 +7,7 @@ from typing import get_args
 
 import click
 import pytest
+from msgspec.structs import replace
 
 from celerytop.equivalent import IDS, equivalent
 from celerytop.model import action as act
@@ -97,6 +98,17 @@ def test_celery_reads_its_options_and_arguments(line: str) -> None:
 def test_without_an_app_the_broker_is_named_and_its_password_is_not() -> None:
     line = equivalent(act.Shutdown(workers=("w1@h",)), PROD).line
     assert line == "celery -b 'redis://***@10.0.0.5:6379/0' control -d w1@h shutdown"
+
+
+def test_what_the_line_alone_cannot_do_is_said() -> None:
+    """Pasted as it stands it would not log in, or talk past workers that listen under another prefix."""
+    action = act.Shutdown(workers=("w1@h",))
+    assert "Put the password where ***" in (equivalent(action, PROD).note or "")
+    plain = replace(PROD, url="redis://10.0.0.5:6379/0")
+    assert equivalent(action, plain).note is None
+    moved = replace(plain, renamed=True)
+    assert "-A APP instead of -b" in (equivalent(action, moved).note or "")
+    assert equivalent(action, replace(moved, url=PROD.url), "app").note is None
 
 
 def test_running_and_waiting_tasks_are_told_apart_and_each_goes_to_its_worker() -> None:

@@ -11,9 +11,10 @@ import msgspec
 import pytest
 
 from celerytop import config
+from celerytop.broker_url import parse_url
 from celerytop.errors import OptionsError
 from celerytop.model.address import BrokerSettings, Secret
-from celerytop.options import Options, load
+from celerytop.options import Options, finish, load
 
 SECRET = "hunter2"
 FLAG, TOP_ENV, CELERY_ENV, FILE = (f"redis://:{SECRET}@{host}/0" for host in ("flag", "top", "celery", "file"))
@@ -173,6 +174,34 @@ def test_a_readable_file_with_a_password_gets_a_warning(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("flags", "environ", "barred"),
+    [
+        ({"broker": "redis://:other@FILE:6379"}, {}, True),
+        ({}, {"CELERY_BROKER_URL": FILE}, True),
+        ({"cluster": "same"}, {}, True),
+        ({"settings": BrokerSettings(parse_url(FILE)), "app_name": "proj"}, {}, True),
+        ({"settings": BrokerSettings(parse_url(FLAG)), "app_name": "secret.app"}, {}, True),
+        ({"broker": "redis://file/1"}, {}, False),
+        ({"broker": "redis://file:6380/0"}, {}, False),
+        ({"broker": "amqp://file/0"}, {}, False),
+        ({"broker": FLAG}, {}, False),
+        ({"cluster": "other"}, {}, False),
+    ],
+)
+def test_what_the_file_forbids_holds_however_one_comes_there(
+    tmp_path: Path, flags: Mapping[str, Any], environ: dict[str, str], barred: bool
+) -> None:
+    """A broker in the environment wins over the file's cluster; its guard it does not take away."""
+    file = (
+        f'{PROD}actions = "never"\n[clusters.same]\nbroker = "{FILE}"\n'
+        '[clusters.hidden]\napp = "secret.app"\nactions = "never"\n'
+        f'[clusters.other]\nbroker = "{FLAG}"\napp = "secret.app"\n'
+    )
+    options = loaded(tmp_path, file, flags, **environ)
+    assert finish(options, options.broker or BrokerSettings(parse_url(FLAG))).read_only is barred
+
+
+@pytest.mark.parametrize(
     ("text", "words"),
     [
         ("intervall = 1", ("unknown key intervall", "did you mean interval?")),
@@ -182,6 +211,7 @@ def test_a_readable_file_with_a_password_gets_a_warning(tmp_path: Path) -> None:
         (f'[clusters.a]\nbroker = "reddis://:{SECRET}@h"', ("[clusters.a] broker", "redis://?")),
         (f"broker = redis://:{SECRET}@h", ("is not TOML", "line 1")),
         ('[clusters.a]\nbroker = "redis://h"\nqueues = "celery"', ("queues", "expected")),
+        ('[clusters.a]\nbroker = "redis://h"\nsep = 3', ("[clusters.a] sep: expected text, got a whole number",)),
         ('[clusters.a]\nbroker = "redis://h"\nactions = "always"', ("never",)),
         ('[clusters.a]\nbroker="redis://a"\n[clusters.b]\nbroker="redis://b"', ("a, b", "-C NAME")),
         ('default = "c"\n[clusters.a]\nbroker="redis://a"', ("no cluster c", "a.")),

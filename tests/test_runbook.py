@@ -14,7 +14,7 @@ import pytest
 
 from celerytop.model.outcome import WORDS
 from tests.actions.stage import PATIENCE, has_begun, lives
-from tests.rig import RedisServer, Terminal, Worker, free_port, wait_until
+from tests.rig import RabbitServer, RedisServer, Terminal, Worker, free_port, wait_until
 from tests.rig.process import ROOT
 from tests.rig.send import send
 
@@ -84,6 +84,23 @@ def test_a_task_that_waits_is_flagged_and_that_is_what_was_asked_for(busy: Any, 
     assert (done.code, done.told["outcomes"][0]["outcome"]) == (0, "FLAGGED_ONLY"), done
 
 
+@pytest.mark.rabbitmq
+def test_a_busy_solo_worker_that_only_its_process_tells_of_may_run_it(
+    rabbitmq_server: RabbitServer, rabbitmq_vhost: str, run: Any
+) -> None:
+    url = rabbitmq_server.url(rabbitmq_vhost)
+    with Worker(url, pool="solo", concurrency=1, events=False, result_backend="") as worker:
+        task_id = send(url, "rig.sleep", (300,), ignore_result=True).id
+        wait_until(lambda: task_id in worker.log, PATIENCE, "it is received, and nothing else is done any more")
+        done = run(
+            "revoke", task_id, "--terminate", "--yes", "--json", url=url, CELERYTOP_MANAGEMENT="http://127.0.0.1:9"
+        )
+        (one,) = done.told["outcomes"]
+        assert (one["outcome"], done.code) == ("UNKNOWN", 1)
+        assert worker.nodename in one["sentence"]
+        worker.kill()
+
+
 def test_an_id_that_is_nowhere_is_not_verified_to_be_anything(busy: Any, run: Any) -> None:
     done = run("revoke", "misspelt", "--yes", url=busy[0])
     assert done.code == 1 and "no queue has its message" in done.out, done
@@ -128,7 +145,8 @@ def test_a_person_is_told_what_it_does_and_asked(busy: Any, tmp_path: Path) -> N
         terminal.wait_for("Go on?", PATIENCE)
         assert "rig.sleep" in terminal.text and child.is_running()
         terminal.write("n\r")
-        assert terminal.wait_exit(PATIENCE) != 0
+        assert terminal.wait_exit(PATIENCE) == 1
+        assert "nothing was sent" in terminal.text
     assert child.is_running()
 
 

@@ -60,6 +60,8 @@ class Actor:
             return
         deed.know(audit_line=line)
         deed.say("audit", f"line {line} of {self._audit.path}")
+        if told := self._audit.cut_off():
+            deed.say("audit", told)
         yield deed.report
         yield from self._do(deed, DOERS[type(action)])
 

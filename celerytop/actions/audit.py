@@ -31,6 +31,8 @@ NAME = "audit.jsonl"
 LOCK_PATIENCE = 1.0
 """Seconds to wait while another celerytop writes its line."""
 SYSLOG_IDS = 5
+TAIL = 256 << 10
+"""Bytes of the file that are read again."""
 _FREE = frozenset({"args", "kwargs", "filter", "values"})
 """Fields that may hold what people typed, or a task's arguments."""
 
@@ -86,7 +88,7 @@ class Audit:
             "ids": ids,
             "action": _masked(msgspec.to_builtins(action)),
         }
-        _to_syslog(f"{line['user']} on {self._cluster}: {command} {some(ids, SYSLOG_IDS, ' ')}")
+        _to_syslog(f"{line['user']} on {self._cluster}: {_named(action)} {some(ids, SYSLOG_IDS, ' ')}")
         return self._append(line)
 
     def after(self, report: ActionReport) -> None:
@@ -109,8 +111,26 @@ class Audit:
             "new_id": report.new_id,
         }
         words = some([f"{_subject(one)} {one['outcome']}" for one in outcomes], SYSLOG_IDS)
-        _to_syslog(f"{command_of(report.action)} on {self._cluster}: {words}")
+        _to_syslog(f"{_named(report.action)} on {self._cluster}: {words}")
         self._append(line)
+
+    def cut_off(self) -> str | None:
+        """The action before this one, when its celerytop was killed in the middle of it: one sentence."""
+        lines = _tail(self.path)
+        begun = [one for one in lines if one.get("event") == "begin" and one.get("pid") != os.getpid()]
+        if not begun or begun[-1].get("host") != socket.gethostname() or _runs(begun[-1].get("pid")):
+            return None
+        last = begun[-1]
+        after = lines[lines.index(last) + 1 : -1]  # but ours
+        if any(one.get("event") == "begin" or _ends(one, last) for one in after):
+            return None  # it came to its end, or has been told
+        ids = last.get("ids")
+        what = f"{last.get('command')} {some(ids if isinstance(ids, list) else [], SYSLOG_IDS, ' ')}".rstrip()
+        by = f"on {last.get('cluster')} by {last.get('user')} at {last.get('at')}"
+        return (
+            f"the action before this one, {what} {by}, has no outcome: its celerytop was killed. What it took out of a "
+            f"queue stands in its dump ({self.path.parent / 'dumps'})"
+        )
 
     def _append(self, line: Mapping[str, Any]) -> int:
         content = msgspec.json.encode(line) + b"\n"
@@ -179,6 +199,32 @@ def _lines(file: int) -> tuple[int, bool]:
     return count + (not whole), whole
 
 
+def _tail(path: Path) -> list[dict[str, Any]]:
+    """The last lines, as far as they can be read."""
+    found = []
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL))
+        for line in file.read().splitlines():
+            with contextlib.suppress(msgspec.MsgspecError, ValueError, RecursionError):
+                found.append(msgspec.json.decode(line, type=dict[str, Any]))
+    return found
+
+
+def _ends(line: Mapping[str, Any], begin: Mapping[str, Any]) -> bool:
+    return line.get("event") == "end" and all(line.get(key) == begin.get(key) for key in ("pid", "number"))
+
+
+def _runs(pid: object) -> bool:
+    """Whether a process has this number; one that is somebody else's answers too."""
+    try:
+        os.kill(pid if isinstance(pid, int) and pid > 0 else os.getpid(), 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        return True
+    return True
+
+
 def sync_folder(folder: Path) -> None:
     """So that the file's name is on disk too."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -204,6 +250,11 @@ def _masked(found: Any, key: str = "") -> Any:
     if isinstance(found, list | tuple):
         return [_masked(value, key) for value in found]
     return mask_args(found) if isinstance(found, str) and key in _FREE else found
+
+
+def _named(action: AnyAction) -> str:
+    """Whoever reads syslog shall not take a count for a purge."""
+    return command_of(action) + (" (only counts)" if getattr(action, "dry_run", False) else "")
 
 
 def _subject(outcome: Mapping[str, Any]) -> str:

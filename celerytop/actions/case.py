@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from celerytop.actions.deed import Deed
 from celerytop.actions.look import Post, Running
 from celerytop.actions.processes import Family, Proc, known_below, lives, look_at, main_here, same_start
-from celerytop.actions.strays import Origin, origin_of
-from celerytop.actions.trees import TREES
+from celerytop.actions.strays import Origin, origin_of, strays, told
+from celerytop.actions.trees import TREES, Tree
 from celerytop.model.action import Target
 from celerytop.model.host import same_host
-from celerytop.model.outcome import CANNOT, NOT_STOPPED, REFUSED, Evidence
+from celerytop.model.outcome import CANNOT, NOT_STOPPED, REFUSED, STOPPED, UNKNOWN, Evidence
 from celerytop.model.snapshot import Snapshot
 from celerytop.model.task import READY_STATES, Task
 from celerytop.model.worker import GONE, Worker
@@ -116,6 +116,11 @@ def has_ended(task: Task | None) -> bool:
     return task.state in ENDED and (own or task.state == "SUCCESS")
 
 
+def has_exited(task: Task | None, since: float) -> bool:
+    """Its greenlet has come back after ``since``: what swallows GreenletExit never does, whatever task-revoked says."""
+    return task is not None and task.exited is True and task.updated_at >= since
+
+
 def decide(case: Case, posts: Mapping[str, Post], now: Snapshot) -> None:
     """Settle what need not be sent, and choose what is sent for the rest."""
     case.now = now
@@ -205,7 +210,7 @@ def _remembered(case: Case, posts: Mapping[str, Post], now: Snapshot) -> bool:
     family, worker = tree.family, case.target.worker or tree.worker
     post = posts.get(worker or "")
     if not lives(family.root):
-        return _left_behind(case, family, worker)
+        return _left_behind(case, family, worker) or _ended_late(case, tree, now)
     if post is None or not post.answered or post.running_in(family.root.pid) is not None:
         return False
     main, seen = main_here(post.main_pid, post.nodename), look_at(family.root.pid)
@@ -229,6 +234,22 @@ def _left_behind(case: Case, family: Family, worker: str | None) -> bool:
     case.see("host", f"what it had started lives on: {pids}", 1)
     sentence = f"Nothing was sent: its process is gone, but what it had started runs on ({pids})."
     case.settle(NOT_STOPPED, sentence, next="tree")
+    return True
+
+
+def _ended_late(case: Case, tree: Tree, now: Snapshot) -> bool:
+    """It was told to end by this very run, and has, after the verdict."""
+    task, family = now.tasks.get(case.task_id), tree.family
+    if not tree.ours or task is None or task.state != "REVOKED" or not task.terminated or family.living():
+        return False
+    case.worker = tree.worker
+    case.see("host", f"process {family.root.pid} is gone", 1)
+    if tree.origin is not None and (away := strays(tree.origin)):
+        word = NOT_STOPPED if tree.origin.alone else UNKNOWN
+        case.settle(word, f"Its process is gone, {told(tree.origin, away, tree.worker)}")
+        return True
+    TREES.forget(case.task_id)
+    case.settle(STOPPED, f"It was told to end before, and has by now: its process {family.root.pid} is gone.")
     return True
 
 

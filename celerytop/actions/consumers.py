@@ -40,7 +40,7 @@ def cancel_consumer(deed: Deed) -> Iterator[None]:
         seen = told.saw(nodename, f"takes from {_list(queues)}")
         if had is not None:
             seen += told.saw(nodename, f"{TOOK} {action.queue}", strength=3)
-        return Verdict(DONE, _paused(deed.see(), nodename, action.queue), seen)
+        return Verdict(DONE, _paused(deed.see(), action), seen)
 
     yield from told.watch("active_queues", {}, judge)
 
@@ -88,15 +88,19 @@ def _bound(queue: ConsumedQueue) -> dict[str, Any]:
     return {key: value for key, value in found.items() if value is not None}
 
 
-def _paused(now: Snapshot, nodename: str, queue: str) -> str:
+def _paused(now: Snapshot, action: CancelConsumer) -> str:
+    """What ``now`` knows of queues is seconds old: who was told with it to pause is not said to take on."""
     others = [
         one.nodename
         for one in now.workers.values()
-        if one.nodename != nodename and one.state != GONE and any(each.name == queue for each in one.queues or ())
+        if one.nodename not in action.workers
+        and one.state != GONE
+        and any(each.name == action.queue for each in one.queues or ())
     ]
-    rest = f"{_list(others)} take on from it." if others else "Nobody else is known to take from it."
+    else_ = "Nobody else" if len(action.workers) == 1 else "Nobody but those told with it"
+    rest = f"{_list(others)} take on from it." if others else f"{else_} is known to take from it."
     return (
-        f"It takes nothing more from {queue}; what it has prefetched it still runs. {rest} "
+        f"It takes nothing more from {action.queue}; what it has prefetched it still runs. {rest} "
         "A restart resumes it, and so does add_consumer."
     )
 

@@ -26,6 +26,8 @@ def future_ids(body: bytes) -> tuple[str, ...]:
 
     >>> future_ids(b'[[], {}, {"chain": [{"options": {"task_id": "c"}}, {"options": {"task_id": "b"}}]}]')
     ('b', 'c')
+    >>> future_ids(b'[[], {}, {"chain": [{"options": {"task_id": "c", "chord": {"options": {"task_id": "body"}}}}]}]')
+    ('c', 'body')
     """
     decoded = decode(_body, body) if len(body) <= BODY_LIMIT else None
     if decoded is None:
@@ -40,7 +42,8 @@ def future_ids(body: bytes) -> tuple[str, ...]:
 
 
 def _collect(signature: object, found: dict[str, None], depth: int) -> None:
-    """A signature's own id, then those inside it: a group's members, a chord's header and body, its callbacks."""
+    """A signature's own id, then those inside it: a group's members, a chord's header and body, its callbacks; of a
+    chain in a chord's header the last step has the body."""
     if not is_mapping(signature) or depth > DEPTH or len(found) >= MOST:
         return
     options = signature.get("options")
@@ -48,7 +51,7 @@ def _collect(signature: object, found: dict[str, None], depth: int) -> None:
     task_id = name(options.get("task_id"))
     if task_id is not None:
         found[task_id] = None
-    for inner in (*_list(options.get("link")), *_inside(signature)):
+    for inner in (*_list(options.get("link")), options.get("chord"), *_inside(signature)):
         _collect(inner, found, depth + 1)
 
 

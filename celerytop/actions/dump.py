@@ -2,6 +2,7 @@
 
 The first line says whose messages they are; then one line a message, with its bytes (base64) and their SHA-256. What
 is appended later tells what became of each: taken out, moved, or taken by a faster worker; and which were put back.
+What a broker would not remember is announced before it is done, so that a kill leaves doubt about one step at most.
 A message without such a line may still be in the queue, so it is not put back unasked: it could run twice.
 """
 
@@ -90,7 +91,16 @@ class Restored(msgspec.Struct, frozen=True, tag="restored", tag_field="type"):
     at: float
 
 
-_line: msgspec.json.Decoder[Head | Kept | Fate | Restored] = msgspec.json.Decoder(Head | Kept | Fate | Restored)
+class Restoring(msgspec.Struct, frozen=True, tag="restoring", tag_field="type"):
+    """These numbers are about to be put back; ``off``: they certainly were not."""
+
+    numbers: tuple[int, ...]
+    at: float
+    off: bool = False
+
+
+Line = Head | Kept | Fate | Restoring | Restored
+_line: msgspec.json.Decoder[Line] = msgspec.json.Decoder(Line)
 
 
 def digest(raw: bytes, properties: bytes | None = None) -> str:
@@ -118,6 +128,8 @@ class Dump:
         """One letter a message."""
         self.restored: dict[int, float] = {}
         """Number -> when it was put back."""
+        self.begun: dict[int, float] = {}
+        """Number -> when it was about to be put back; nothing here says whether it was."""
         self.torn = False
         """Its last line was not whole, and is cut off."""
         self._waiting: list[bytes] = []
@@ -185,9 +197,27 @@ class Dump:
             self._append(msgspec.json.encode(Fate(first, by, was, at)))
         self.sync()
 
+    def note_restoring(self, numbers: tuple[int, ...], at: float, *, off: bool = False) -> None:
+        """These are about to be put back, or (``off``) certainly were not; on disk when this returns."""
+        self._restoring(numbers, at, off)
+        with _sentence(self.path, "written"):
+            self._append(msgspec.json.encode(Restoring(numbers, at, off)))
+        self.sync()
+
+    def _restoring(self, numbers: tuple[int, ...], at: float, off: bool) -> None:
+        for n in numbers:
+            if off:
+                self.begun.pop(n, None)
+            else:
+                self.begun[n] = at
+
+    def _restored(self, numbers: tuple[int, ...], at: float) -> None:
+        self._restoring(numbers, at, off=True)
+        self.restored.update(dict.fromkeys(numbers, at))
+
     def note_restored(self, numbers: tuple[int, ...], to: str, at: float) -> None:
         """These were put back; on disk when this returns."""
-        self.restored.update(dict.fromkeys(numbers, at))
+        self._restored(numbers, at)
         with _sentence(self.path, "written"):
             self._append(msgspec.json.encode(Restored(numbers, to, at)))
         self.sync()
@@ -266,7 +296,9 @@ class Dump:
             for count, letter in enumerate(found.was):
                 self.fates[found.first + found.by * count] = ord(letter)
         elif isinstance(found, Restored) and all(0 <= n < len(self) for n in found.numbers):
-            self.restored.update(dict.fromkeys(found.numbers, found.at))
+            self._restored(found.numbers, found.at)
+        elif isinstance(found, Restoring) and all(0 <= n < len(self) for n in found.numbers):
+            self._restoring(found.numbers, found.at, found.off)
         else:
             raise DumpError(f"The dump {clean(str(self.path), 300)} was changed at message {len(self)}.")
 
@@ -274,7 +306,7 @@ class Dump:
         last = fate.first + fate.by * (len(fate.was) - 1)
         return abs(fate.by) == 1 and 0 <= fate.first < len(self) and 0 <= last < len(self) and fate.was.isascii()
 
-    def _begin(self, found: Head | Kept | Fate | Restored | None) -> None:
+    def _begin(self, found: Line | None) -> None:
         if not (isinstance(found, Head) and found.magic == MAGIC):
             raise DumpError(f"{clean(str(self.path), 300)} is no dump of celerytop's.")
         if found.version != VERSION:
@@ -298,7 +330,7 @@ def new_id() -> str:
     return uuid.uuid4().hex
 
 
-def _decoded(line: bytes) -> Head | Kept | Fate | Restored | None:
+def _decoded(line: bytes) -> Line | None:
     try:
         return _line.decode(line)
     except (msgspec.MsgspecError, ValueError, RecursionError):

@@ -8,6 +8,7 @@ from celerytop.actions.case import Case
 from celerytop.actions.deed import Deed
 from celerytop.actions.link import Answers
 from celerytop.actions.look import PATIENCE, RESERVED, Post, chunks, holders, look, places
+from celerytop.actions.unheard import unheard
 from celerytop.actions.waiting import find_out
 from celerytop.model.outcome import CANNOT, FLAGGED_ONLY, NOT_STOPPED, REFUSED, UNKNOWN, WILL_APPLY_LATER
 from celerytop.model.snapshot import Snapshot
@@ -33,6 +34,7 @@ def verify_flags(deed: Deed, cases: Sequence[Case], posts: Mapping[str, Post]) -
     now = deed.see()
     held = places(deed.link.control, [case.task_id for case in cases], _answering(posts))
     find_out(deed, cases, held, [name for name in _answering(posts) if not is_mute(now, name)])
+    silent = unheard(now, deed.settings)
     sets: dict[tuple[str, ...], list[Case]] = {}
     for case in cases:
         place, worker = held.get(case.task_id, (None, None))
@@ -44,12 +46,15 @@ def verify_flags(deed: Deed, cases: Sequence[Case], posts: Mapping[str, Post]) -
         workers = _takers(case, now, worker)
         if workers:
             sets.setdefault(workers, []).append(case)
+        elif silent and not (case.waits or case.taken):
+            unseen = f"nothing is heard of {some(silent, 5)} on this host: busy (solo) or hung, it may run it"
+            case.settle(UNKNOWN, f"Nothing was sent: no worker that answers consumes its queue, and {unseen}.")
         else:
             case.settle(REFUSED, NOBODY)
     for workers, mine in sets.items():
         _flag(deed, workers, mine, now)
         yield
-        _verify(deed, workers, mine, now)
+        _verify(deed, workers, mine, now, silent)
         yield
 
 
@@ -100,7 +105,7 @@ def _flag(deed: Deed, workers: tuple[str, ...], cases: Sequence[Case], now: Snap
             deed.say("broker", "nobody was listening")
 
 
-def _verify(deed: Deed, workers: tuple[str, ...], cases: Sequence[Case], now: Snapshot) -> None:
+def _verify(deed: Deed, workers: tuple[str, ...], cases: Sequence[Case], now: Snapshot, silent: Sequence[str]) -> None:
     holding = holders(deed.link.control, [name for name in workers if not is_mute(now, name)])
     posts = look(deed.link.control, tuple(holding))
     for case in cases:
@@ -111,7 +116,7 @@ def _verify(deed: Deed, workers: tuple[str, ...], cases: Sequence[Case], now: Sn
             case.see("inspect", f"{begun.nodename} runs it", 3)
             case.settle(NOT_STOPPED, f"It began on {begun.nodename} before the revoke came.", next="SIGUSR1")
         elif those:
-            _settle_flagged(case, workers, those, now)
+            _settle_flagged(case, workers, those, now, silent)
         elif holding:
             case.settle(UNKNOWN, "The workers answer, but do not hold it as revoked: they may have been restarted.")
         else:
@@ -126,7 +131,9 @@ def _nobody_answers(case: Case, workers: tuple[str, ...]) -> None:
     )
 
 
-def _settle_flagged(case: Case, workers: tuple[str, ...], those: Sequence[str], now: Snapshot) -> None:
+def _settle_flagged(
+    case: Case, workers: tuple[str, ...], those: Sequence[str], now: Snapshot, silent: Sequence[str]
+) -> None:
     names = some(those, 5)
     case.see("inspect", f"held as revoked by {names}", 3)
     missing = [nodename for nodename in workers if nodename not in those]
@@ -135,6 +142,10 @@ def _settle_flagged(case: Case, workers: tuple[str, ...], those: Sequence[str], 
         told = "take the revoke when they come back" if len(missing) > 1 else "takes the revoke when it comes back"
         sentence = f"{names} will not start it. {some(missing, 5)} did not confirm that and {may}: busy (solo) or hung,"
         case.settle(WILL_APPLY_LATER, f"{sentence} {told}.")
+        return
+    if silent and not (case.waits or case.taken):
+        unseen = f"nothing is heard of {some(silent, 5)} on this host: busy (solo) or hung, it may run it"
+        case.settle(UNKNOWN, f"No worker that answers runs or holds it, and {unseen}. {names} will not start it.")
         return
     if not (case.waits or case.taken) and case.revoked_before:
         case.settle(
@@ -157,4 +168,4 @@ def _nowhere(case: Case) -> str:
     ended = (
         "it has ended, or there is no such id" if case.no_message else "it waits in a queue, has ended, or never was"
     )
-    return f"No worker runs or holds it{message} ({ended})"
+    return f"No worker that answers runs or holds it{message} ({ended})"

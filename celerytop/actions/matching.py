@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from celerytop.actions.messages import Found
 from celerytop.model.queue import Message
 from celerytop.model.task import Task
-from celerytop.select import parse
+from celerytop.select import Filter, parse
 
 
 class Choice:
@@ -33,8 +33,10 @@ class Choice:
         self.unreadable = 0
         """No task messages: only a purge of everything touches them."""
         self.ageless = 0
-        """Nobody knows when they were sent; counted when the filter asks for ages."""
-        self._asks_age = "age:" in filter_text
+        """Nobody knows when they were sent, and the filter asks for ages; all else it asks for is so."""
+        clauses = self._filter.clauses
+        self._but_age = Filter(filter_text, tuple(one for one in clauses if one.field != "age"))
+        self._asks_age = len(self._but_age.clauses) < len(clauses)
 
     def __call__(self, found: Found) -> bool:
         """Whether this one is meant."""
@@ -48,7 +50,7 @@ class Choice:
             return message.task_id in self._ids
         row = self._row(message)
         if self._asks_age and row.sent_at is None:
-            self.ageless += 1
+            self.ageless += self._but_age.matches(row, self._now)
             return False
         return self._filter.matches(row, self._now)
 

@@ -8,10 +8,15 @@ from typing import Any, Protocol
 import msgspec
 
 from celerytop.actions.dump import Kept
+from celerytop.errors import BrokerError
 from celerytop.model.queue import Message
 
-REMOVED, MOVED, TAKEN, UNSURE = "r", "m", "t", "."
-"""What became of a dumped message: it was taken out, put elsewhere, a worker was faster, or nobody knows."""
+REMOVED, MOVED, TAKEN, UNSURE, ABOUT = "r", "m", "t", ".", "?"
+"""What became of a dumped message: it was taken out, put elsewhere, a worker was faster, nothing is told of it, or it
+was about to be taken out by a broker that remembers nothing."""
+
+REMEMBERED = 7 * 86400
+"""Seconds for which Redis knows what a step did."""
 
 
 class Found(msgspec.Struct, frozen=True, gc=False):
@@ -58,6 +63,10 @@ class Original(msgspec.Struct, frozen=True, eq=False):
     properties: dict[str, Any] = {}
 
 
+class UnsentError(BrokerError):
+    """Nothing of this step has reached the queue, and nothing of it will."""
+
+
 class Messages(Protocol):
     """Messages of one broker. Everything raises ``BrokerError`` when it does not answer, ``DeniedError`` without right.
 
@@ -72,6 +81,11 @@ class Messages(Protocol):
     @property
     def at_once(self) -> int | None:
         """Most messages that may be looked through in one go; ``None``: any number."""
+        ...
+
+    @property
+    def remembers(self) -> bool:
+        """The broker itself knows what the last step of ``take_out`` or ``put_back`` did, whatever becomes of us."""
         ...
 
     def identity(self) -> tuple[str, str | None]:
@@ -104,7 +118,13 @@ class Messages(Protocol):
         ...
 
     def put_back(self, dump_id: str, queue: str, kept: Sequence[Kept]) -> None:
-        """Put them back, all or none, so that the last of them runs next (RabbitMQ: at the end of the queue)."""
+        """Put them back, so that the last of them runs next (RabbitMQ: at the end of the queue).
+
+        RabbitMQ takes all or none; Redis one priority step after the other, and remembers how far it has come.
+
+        Raises:
+            UnsentError: none of them is there, or will be.
+        """
         ...
 
     def last_put_back(self, dump_id: str) -> int | None:

@@ -45,6 +45,8 @@ class Seen(msgspec.Struct, frozen=True, gc=False):
     state: str
     """``/proc``'s letter: R S D T Z X."""
     threads: int = 1
+    groups: tuple[int, int] = (0, 0)
+    """Process group and session."""
 
     @property
     def lives(self) -> bool:
@@ -61,7 +63,8 @@ def look_at(pid: int, root: Path = procfs.PROC) -> Seen | None:
     try:
         data = (root / str(pid) / "stat").read_bytes()
         fields = data[data.rindex(b")") + 2 :].split()
-        return Seen(Proc(pid, float(fields[19])), int(fields[1]), fields[0].decode(), int(fields[17]))
+        ppid, group, session, threads, started = (int(fields[at]) for at in (1, 2, 3, 17, 19))
+        return Seen(Proc(pid, float(started)), ppid, fields[0].decode(), threads, (group, session))
     except (OSError, ValueError, IndexError):
         return None
 

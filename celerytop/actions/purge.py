@@ -12,16 +12,16 @@ from typing import cast
 from celerytop.actions.deed import Deed
 from celerytop.actions.dump import Dump, DumpError, Head, Kept, default_path, new_id
 from celerytop.actions.matching import Choice
-from celerytop.actions.messages import MOVED, REMOVED, TAKEN, Messages
-from celerytop.actions.taken import Tally, conclude
+from celerytop.actions.messages import ABOUT, MOVED, REMOVED, TAKEN, Messages
+from celerytop.actions.taken import Tally, ageless_told, conclude
 from celerytop.errors import BrokerError
 from celerytop.model.action import MoveMessages, PurgeQueue
 from celerytop.model.outcome import CANNOT, DONE, NOT_DONE, REFUSED
 from celerytop.model.queue import Queue
 from celerytop.select import FilterError
 
-BATCH = 500
-"""Messages read back from the dump at a time."""
+BATCH, STEP = 500, 100
+"""Messages read back from the dump at a time; so many stay in doubt when we are killed and no broker remembers."""
 
 
 def purge_queue(deed: Deed) -> Iterator[None]:
@@ -128,6 +128,10 @@ class _Taking:
         tally = self._tally
         evidence = [deed.say("broker", f"{tally.chosen:,} of {tally.there:,} messages match", 2)]
         evidence += [deed.say("broker", told) for told in _left_out(choice)]
+        tally.seen, tally.ageless = tally.there, choice.ageless
+        if tally.ageless and not tally.chosen:
+            deed.settle(CANNOT, ageless_told(tally), evidence, queue=queue)
+            return
         deed.settle(DONE, f"Would {self._verb} {tally.chosen:,} of {tally.there:,}.", evidence, queue=queue)
 
     # ------------------------------------------------------------------------------------------------ taking
@@ -166,7 +170,7 @@ class _Taking:
             trouble = str(error)
         if trouble is None:
             self._messages.forget(dump.head.id if dump.head else "")
-        tally.left_out = [*tally.left_out, *_left_out(choice)]
+        tally.left_out, tally.ageless = [*tally.left_out, *_left_out(choice)], choice.ageless
         conclude(self._deed, dump, tally, self._to, trouble)
         yield
 
@@ -231,9 +235,12 @@ class _Taking:
             return
         deed.say("sent", f"begins to {self._verb} {len(numbers):,} messages of {action.queue}")
         dump_id = dump.head.id if dump.head else ""
-        for batch in _batched(numbers[::by]):
+        sure = self._messages.remembers
+        for batch in _batched(numbers[::by], BATCH if sure else STEP):
             kept = [(one := dump[n], self._depth(one)) for n in batch]
             at = 0
+            if not sure:
+                dump.note_fates(batch[0], by, ABOUT * len(batch), deed.now())
             for count, was in self._messages.take_out(dump_id, action.queue, kept, self._to):
                 dump.note_fates(kept[at][0].n, by, was, deed.now())
                 at += count
@@ -250,8 +257,8 @@ class _Taking:
         return -behind - 1 if behind <= one.index else one.index + 1
 
 
-def _batched(numbers: range) -> Iterator[range]:
-    return (numbers[at : at + BATCH] for at in range(0, len(numbers), BATCH))
+def _batched(numbers: range, size: int) -> Iterator[range]:
+    return (numbers[at : at + size] for at in range(0, len(numbers), size))
 
 
 def _left_out(choice: Choice) -> list[str]:

@@ -8,7 +8,7 @@ from typing import cast
 
 from celerytop.actions.deed import Deed
 from celerytop.actions.dump import Dump, DumpError, Head
-from celerytop.actions.messages import MOVED, REMOVED, TAKEN, UNSURE
+from celerytop.actions.messages import ABOUT, MOVED, REMEMBERED, REMOVED, TAKEN, UNSURE, UnsentError
 from celerytop.errors import BrokerError
 from celerytop.model.action import RestoreDump
 from celerytop.model.outcome import DONE, NOT_DONE, REFUSED, UNKNOWN
@@ -48,8 +48,7 @@ def _restore(deed: Deed, action: RestoreDump, dump: Dump) -> Iterator[None]:
     done, trouble = 0, None
     for batch in _batches(dump, numbers):
         try:
-            deed.link.messages.put_back(head.id, queue, [dump[n] for n in batch])
-            dump.note_restored(tuple(batch), queue, deed.now())
+            _put_back(deed, dump, head, queue, tuple(batch))
         except (BrokerError, DumpError) as error:
             trouble = str(error)
             break
@@ -61,6 +60,18 @@ def _restore(deed: Deed, action: RestoreDump, dump: Dump) -> Iterator[None]:
     else:
         deed.link.messages.forget(head.id)
     _conclude(deed, dump, queue, done, len(numbers), trouble)
+
+
+def _put_back(deed: Deed, dump: Dump, head: Head, queue: str, batch: tuple[int, ...]) -> None:
+    """One step, announced in the dump: should we be killed in it, the next one does not do it again unasked."""
+    kept = [dump[n] for n in batch]
+    dump.note_restoring(batch, deed.now())
+    try:
+        deed.link.messages.put_back(head.id, queue, kept)
+    except UnsentError:
+        dump.note_restoring(batch, deed.now(), off=True)
+        raise
+    dump.note_restored(batch, queue, deed.now())
 
 
 def _refusal(deed: Deed, action: RestoreDump, head: Head, queue: str) -> str | None:
@@ -89,20 +100,37 @@ def _learn(deed: Deed, dump: Dump, head: Head) -> None:
             deed.say("broker", f"{len(last[1])} messages were taken out just before celerytop was killed")
     back = messages.last_put_back(head.id)
     if back is not None:
-        missed = tuple(n for n in _numbers(dump, force=False) if n <= back)
+        missed = tuple(n for n in _open(dump) if n <= back)
         if missed:
             dump.note_restored(missed, head.queue, deed.now())
             deed.say("broker", f"{len(missed)} messages had been put back just before celerytop was killed")
+    if messages.remembers and all(deed.now() - at < REMEMBERED for at in dump.begun.values()):
+        dump.begun.clear()  # it would know
+
+
+def _doubtful(dump: Dump) -> list[int]:
+    """Killed right there, or cut off: they were taken out, or put back, or not. What was moved is in one queue."""
+    moved = dump.head is not None and dump.head.to is not None
+    about = ord(ABOUT) if not moved else -1
+    return [n for n, fate in enumerate(dump.fates) if (fate == about or n in dump.begun) and n not in dump.restored]
+
+
+def _open(dump: Dump) -> list[int]:
+    return [n for n, fate in enumerate(dump.fates) if fate == ord(REMOVED) and n not in dump.restored]
 
 
 def _numbers(dump: Dump, force: bool) -> list[int]:
-    if force:
+    """By force what is in doubt too; where nothing is, all of it once more."""
+    doubtful = _doubtful(dump)
+    if force and not doubtful:
         return [n for n, fate in enumerate(dump.fates) if fate != ord(TAKEN)]
-    return [n for n, fate in enumerate(dump.fates) if fate == ord(REMOVED) and n not in dump.restored]
+    return sorted({*_open(dump), *doubtful} if force else {*_open(dump)}.difference(doubtful))
 
 
 def _nothing(dump: Dump) -> str:
     """Why there is nothing to put back."""
+    if doubtful := _doubtful(dump):
+        return _doubt(len(doubtful))
     if dump.restored:
         return f"Its {len(dump.restored):,} messages were put back already; with force once more, and they run twice."
     moved = dump.fates.count(MOVED.encode())
@@ -116,6 +144,13 @@ def _nothing(dump: Dump) -> str:
             f"{torn}With force they are put back all the same."
         )
     return f"Nothing to put back: workers had taken all {taken:,}." if taken else "The dump holds no message."
+
+
+def _doubt(count: int) -> str:
+    return (
+        f"Of {count:,} messages nobody knows whether they were taken out, or put back: celerytop was killed, or cut "
+        "off, right there, and this broker remembers nothing. With force they are put back, and may run twice."
+    )
 
 
 def _batches(dump: Dump, numbers: list[int]) -> Iterator[list[int]]:
@@ -139,10 +174,14 @@ def _conclude(deed: Deed, dump: Dump, queue: str, done: int, asked: int, trouble
         evidence.append(deed.say("audit", f"{taken:,} more are in the dump that workers had taken: not put back"))
     if unsure:
         evidence.append(deed.say("audit", f"{unsure:,} more are in the dump that were never removed, or nobody knows"))
-    if trouble is None:
+    doubtful = _doubtful(dump)
+    if trouble is None and doubtful:
+        sentence = f"{done:,} messages are in {queue} again. {_doubt(len(doubtful))}"
+        deed.settle(UNKNOWN, sentence, evidence, queue=queue)
+    elif trouble is None:
         deed.settle(DONE, f"{done:,} messages are in {queue} again.", evidence, queue=queue)
     else:
-        word = NOT_DONE if done else UNKNOWN
+        word = NOT_DONE if done or not dump.begun else UNKNOWN
         deed.settle(
             word, f"{done:,} of {asked:,} were put into {queue}, then it ended: {trouble}", evidence, queue=queue
         )

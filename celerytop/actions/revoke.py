@@ -12,7 +12,7 @@ from celerytop.actions.flag import is_mute, verify_flags
 from celerytop.actions.future import future_targets
 from celerytop.actions.link import Answer
 from celerytop.actions.look import PATIENCE, SHORT, Post, chunks, look
-from celerytop.actions.processes import Family, lives
+from celerytop.actions.processes import Family, lives, main_here
 from celerytop.actions.trees import TREES
 from celerytop.actions.verify import watch
 from celerytop.model.action import Revoke
@@ -40,11 +40,12 @@ def revoke(deed: Deed) -> Iterator[None]:
     for case in cases:
         decide(case, posts, now)
     yield
+    # what waits first: else it takes the place of what is ended, and has begun before its own revoke comes
+    yield from verify_flags(deed, [case for case in cases if case.plan == FLAG and not case.settled], posts)
     _send_signals(deed, [case for case in cases if case.plan in (KILL, SOFT, GREEN)])
     _send_plain(deed, [case for case in cases if case.plan == RUNS])
     _send_later(deed, [case for case in cases if case.plan == LATER])
     yield
-    yield from verify_flags(deed, [case for case in cases if case.plan == FLAG and not case.settled], posts)
     yield from watch(deed, cases)
 
 
@@ -80,7 +81,7 @@ def _send_signals(deed: Deed, cases: Sequence[Case]) -> None:
     for case in ready:
         if case.family is not None and not case.directly:
             case.family.grow()
-            TREES.keep(case.task_id, case.family, case.worker)
+            TREES.keep(case.task_id, case.family, case.worker, case.origin)
     for worker, mine in _by_worker(case for case in ready if not case.directly).items():
         for ids in chunks(case.task_id for case in mine):
             wanted = set(ids)
@@ -160,6 +161,8 @@ def _send_plain(deed: Deed, cases: Sequence[Case]) -> None:
         case.see("inspect", f"{case.worker} lists it as running", 3)
         more = "its pool is solo, which cannot stop one" if solo else "a revoke alone stops only what has not begun"
         rung = None if solo or case.signal is not None else "SIGUSR1"
+        if case.post is not None and case.post.pool == "threads":  # no signal helps
+            rung = "kill_worker" if main_here(case.post.main_pid, case.post.nodename) is not None else None
         case.settle(NOT_STOPPED, f"It runs on: {more}. Retries of it will not start on {case.worker}.", next=rung)
 
 

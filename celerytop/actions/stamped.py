@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from celerytop.actions.case import has_ended
+from celerytop.actions.case import has_ended, has_exited
 from celerytop.actions.command import MOST_IDS
 from celerytop.actions.deed import Deed
 from celerytop.actions.link import Answer
 from celerytop.actions.look import Post, look
-from celerytop.actions.processes import Family, look_at, main_here
+from celerytop.actions.processes import Family, Proc, look_at, main_here
 from celerytop.actions.readings import GREEN
+from celerytop.actions.strays import Origin, origin_of, strays
+from celerytop.actions.strays import told as told_of
 from celerytop.actions.telling import Telling, Verdict
 from celerytop.actions.trees import TREES
 from celerytop.model.action import RevokeStamped
@@ -50,7 +52,12 @@ def revoke_stamped(deed: Deed) -> Iterator[None]:
         if worker in told.waiting and worker in told.said:
             one.answered(told.said[worker])
     yield
-    yield from told.watch("active", {"safe": True}, lambda worker, answer: stamps[worker].judge(answer))
+    yield from told.watch(
+        "active",
+        {"safe": True},
+        lambda worker, answer: stamps[worker].judge(answer),
+        lambda worker: stamps[worker].at_last(),
+    )
     for one in stamps.values():
         one.give_up()
     yield
@@ -87,7 +94,10 @@ class _Stamped:
         worker = told.known.get(post.nodename)
         self.deed, self.told, self.post, self.action = deed, told, post, action
         self.pool = post.pool or (worker.pool if worker is not None else None)
+        self._began_at = deed.now()
+        self._origins: dict[str, Origin] = {}
         self._families = self._trees()
+        self._away: dict[str, tuple[Origin, list[Proc]]] = {}
         self._matched: tuple[str, ...] | None = None
         self._gone: dict[str, tuple[Evidence, ...]] = {}
 
@@ -127,19 +137,47 @@ class _Stamped:
         if left:
             return f"{len(left)} of {len(self._matched)} tasks with this stamp are not seen to have ended: {left[0]}"
         evidence = tuple(one for found in self._gone.values() for one in found)
-        sentence = f"{len(self._gone)} running tasks that carried it were stopped. {PERMANENT}"
+        who, were = (f"{len(self._gone)} running tasks", "were") if len(self._gone) > 1 else ("1 running task", "was")
+        sentence = f"{who} that carried it {were} stopped. {PERMANENT}"
         return Verdict(STOPPED, sentence, evidence)
 
     def give_up(self) -> None:
         """The deadline is there: the tasks that are left get their verdicts."""
         for task_id in self._matched or ():
             if task_id not in self._gone:
-                sentence = "It was told to end, and its worker lists it no more, but its process was not seen to end."
-                self._settle_task(task_id, NOT_STOPPED, sentence, (), "tree")
+                self._settle_task(task_id, *self._left(task_id))
+
+    def at_last(self) -> Verdict | None:
+        """The worker's own verdict at the deadline, where nobody was seen to live."""
+        left = [self._left(one)[0] for one in self._matched or () if one not in self._gone]
+        if not left or NOT_STOPPED in left:
+            return None
+        sentence = f"{len(left)} of {len(self._matched or ())} tasks with this stamp were not seen to end. {PERMANENT}"
+        return Verdict(UNKNOWN, sentence)
 
     # ------------------------------------------------------------------------------------------ the parts
+    def _left(self, task_id: str) -> tuple[str, str, tuple[Evidence, ...], str | None]:
+        """Outcome, sentence, evidence and rung of one that has no proof of its end."""
+        if self.pool in GREEN:
+            sentence = "Its worker was told to make it exit; only task events (-E) tell that it has come back."
+            return UNKNOWN, sentence, (), None
+        if task_id in self._away:
+            origin, away = self._away[task_id]
+            word = NOT_STOPPED if origin.alone else UNKNOWN
+            return word, f"Its process is gone, {told_of(origin, away, self.post.nodename)}", (), None
+        sentence = "It was told to end, and its worker lists it no more, but its process was not seen to end."
+        return NOT_STOPPED, sentence, (), "tree"
+
+    def _sent_away(self, task_id: str) -> bool:
+        """Its tree is gone; what it had sent away before may live."""
+        origin = self._origins.get(task_id)
+        away = strays(origin) if origin is not None else []
+        if origin is not None and away:
+            self._away[task_id] = origin, away
+        return bool(away)
+
     def _trees(self) -> dict[str, Family]:
-        """Of prefork on this host."""
+        """Of prefork on this host; and by what each task's strays are known."""
         main = main_here(self.post.main_pid, self.post.nodename)
         found: dict[str, Family] = {}
         for one in self.post.running.values():
@@ -151,20 +189,25 @@ class _Stamped:
                 and one.pid in (self.post.processes or ())
             ):
                 found[one.task_id] = Family(seen.proc)
+                origin = origin_of(main, seen.proc, one.started_at, alone=len(self.post.running) == 1)
+                if origin is not None:
+                    self._origins[one.task_id] = origin
         return found
 
     def _ended(self, task_id: str, task: Task | None) -> tuple[Evidence, ...]:
         """What proves that it runs no more; empty: nothing yet."""
         worker, family = self.post.nodename, self._families.get(task_id)
         if self.pool in GREEN:
-            return self.told.saw(worker, f"its greenlet has ended {task_id}", strength=3)
+            ended = has_exited(task, self._began_at)
+            return self.told.saw(worker, f"the greenlet of {task_id} has come back", "events", 2) if ended else ()
         if family is not None:
             TREES.keep(task_id, family, worker)
-            family.grow()
-            if not family.living():
+            if not has_ended(task):  # else what is below it is the next task's
+                family.grow()
+            if not family.living() and not self._sent_away(task_id):
                 TREES.forget(task_id)
                 return self.told.saw(worker, f"process {family.root.pid} of {task_id} is gone, its tree too", "host", 1)
-        if self.action.signal in _SURVIVES and has_ended(task):
+        if self.action.signal in _SURVIVES and has_ended(task) and (family is None or not family.offspring()):
             return self.told.saw(worker, f"the process of {task_id} has reported its end", "events", 2)
         return () if family is not None else self._elsewhere(task_id)
 

@@ -1,7 +1,8 @@
 """Processes that a pool child has sent away: forked twice, in a session of their own, nobody's children any more.
 
 They are below nothing, so only what they have inherited tells whence they come: the command line of the child (forked),
-or its environment with what the worker adds to it (executed). Linux only.
+its environment with what the worker adds to it (executed), or the worker's process group or session (not daemons: what
+a shell left in the background). One that keeps none of them is not found. Linux only.
 """
 
 from __future__ import annotations
@@ -11,12 +12,16 @@ import os
 import msgspec
 import psutil
 
-from celerytop.actions.processes import SLACK, Proc, Seen, look_at
+from celerytop.actions.processes import ROUNDS, SLACK, Proc, Seen, look_at
 from celerytop.model.text import some
 from celerytop.sources import procfs
+from celerytop.sources.worker_process import find_mains
 
-_MARKS = (b"celery_dummy_proxy=set_by_celeryd", b"FORKED_BY_MULTIPROCESSING=1")
-"""What a worker puts into its environment, and so into that of all it executes."""
+_MARKS = frozenset({b"CELERY_LOG_LEVEL", b"_MP_FORK_LOGLEVEL_", b"FORKED_BY_MULTIPROCESSING", b"celery_dummy_proxy"})
+"""What a worker puts into its environment, and so into that of all it executes [celery/app/log.py,
+concurrency/prefork.py, apps/worker.py]; the last two only with spawned children and on macOS."""
+_SHELLS = frozenset({b"PWD", b"OLDPWD", b"SHLVL", b"_"})
+"""What each shell on the way writes anew into the environment it was given."""
 _DEPTH = 50
 
 
@@ -38,7 +43,8 @@ def origin_of(main: Proc, child: Proc, began_at: float | None, *, alone: bool) -
     if not words or began_at is None or not procfs.PROC.exists():
         return None
     since = (began_at - psutil.boot_time() - SLACK) * os.sysconf("SC_CLK_TCK")
-    return Origin(main, words, frozenset(filter(None, environment.split(b"\0"))), since, alone)
+    given = (entry for entry in environment.split(b"\0") if entry and entry.partition(b"=")[0] not in _SHELLS)
+    return Origin(main, words, frozenset(given), since, alone)
 
 
 def told(origin: Origin, away: list[Proc], worker: str | None) -> str:
@@ -53,35 +59,52 @@ def told(origin: Origin, away: list[Proc], worker: str | None) -> str:
 
 def strays(origin: Origin) -> list[Proc]:
     """Who lives of them. Looks at every process of this host, some 20 us each."""
-    found = []
-    for pid in psutil.pids():
-        seen = look_at(pid)
-        if seen is None or seen.proc.started < origin.since or not seen.lives or pid == os.getpid():
-            continue
-        if _alike(pid, origin) and not _accounted_for(seen, origin):
-            found.append(seen.proc)
+    found: list[Proc] = []
+    met = {os.getpid()}
+    for _ in range(ROUNDS):  # one that was listed may be gone by now, and have left another one behind
+        new = [pid for pid in psutil.pids() if pid not in met]
+        if not new:
+            break
+        found += [seen.proc for pid in new if (seen := look_at(pid)) is not None and _is_stray(seen, origin)]
+        met.update(new)
     return found
 
 
-def _alike(pid: int, origin: Origin) -> bool:
-    if _read(pid, "cmdline") == origin.words:
+def _is_stray(seen: Seen, origin: Origin) -> bool:
+    late = seen.proc.started >= origin.since
+    return late and seen.lives and _alike(seen, origin) and not _accounted_for(seen, origin)
+
+
+def _alike(seen: Seen, origin: Origin) -> bool:
+    if origin.main.pid in seen.groups or _read(seen.proc.pid, "cmdline") == origin.words:
         return True
-    environment = frozenset(_read(pid, "environ").split(b"\0"))
-    return any(mark in environment for mark in _MARKS) and origin.environment <= environment
+    environment = frozenset(_read(seen.proc.pid, "environ").split(b"\0"))
+    marked = any(entry.partition(b"=")[0] in _MARKS for entry in environment)
+    return marked and origin.environment <= environment
 
 
 def _accounted_for(seen: Seen, origin: Origin) -> bool:
-    """It is the main process, or below it: others of its pool. Or below another one with the child's command line: a
-    second worker that was started with the same words, or a stray that is told itself.
+    """It is the main process, or below it: others of its pool. Or below another worker: of the child's command line, a
+    second one that was started with the same words, or a stray that is told itself; or of its own, and the environment
+    is the same where the unit is. Or below what an earlier task has sent away.
     """
     above: Seen | None = seen
     for _ in range(_DEPTH):
         if above is None or above.ppid == 0:
             return False
-        if above.proc == origin.main or (above is not seen and _read(above.proc.pid, "cmdline") == origin.words):
+        if above.proc == origin.main or (above is not seen and _answers_for(above, origin)):
             return True
         above = look_at(above.ppid)
     return False
+
+
+def _answers_for(above: Seen, origin: Origin) -> bool:
+    """For what is below it."""
+    pid = above.proc.pid
+    if not above.lives or pid == 1:
+        return False
+    older = above.proc.started < origin.since and _alike(above, origin)
+    return older or _read(pid, "cmdline") == origin.words or pid in find_mains(only=(pid,))
 
 
 def _read(pid: int, name: str) -> bytes:

@@ -9,7 +9,7 @@ from celerytop.actions.dump import Dump
 from celerytop.actions.messages import MOVED, REMOVED, TAKEN, UNSURE
 from celerytop.errors import BrokerError
 from celerytop.model.action import MoveMessages, PurgeQueue
-from celerytop.model.outcome import DONE, NOT_DONE, REFUSED, UNKNOWN, Evidence
+from celerytop.model.outcome import CANNOT, DONE, NOT_DONE, REFUSED, UNKNOWN, Evidence
 
 ONE_BY_ONE = 50
 """So many named ids get a verdict each."""
@@ -28,6 +28,8 @@ class Tally(msgspec.Struct):
     taken: int = 0
     late: bool = False
     """The deadline has passed."""
+    ageless: int = 0
+    """Not meant, because nobody knows when they were sent, and the filter asks for it."""
     left_out: list[str] = []
 
 
@@ -47,7 +49,8 @@ def conclude(deed: Deed, dump: Dump, tally: Tally, to: str | None, trouble: str 
     evidence = [deed.say("broker", f"{done}: {tally.gone:,} of {tally.chosen:,} messages", 2)]
     if tally.taken:
         evidence.append(deed.say("broker", f"{tally.taken:,} were taken by workers meanwhile", 2))
-    evidence.append(deed.say("audit", f"dump: {dump.path}, {len(dump):,} messages", 3))
+    whole = f"{len(dump):,} messages" if deed.sent or trouble is None else "not whole, and of no use"
+    evidence.append(deed.say("audit", f"dump: {dump.path}, {whole}", 3))
     evidence += [deed.say("broker", told) for told in tally.left_out]
     if (rest := _rest(deed, action.queue)) is not None:
         evidence.append(deed.say("broker", f"{rest:,} are in {action.queue} now", 3))
@@ -73,6 +76,8 @@ def _verdict(deed: Deed, tally: Tally, done: str, trouble: str | None) -> tuple[
             NOT_DONE,
             f"{tally.gone:,} were {done}; for {unsure:,} the time did not suffice, they are where they were.",
         )
+    if not tally.chosen and tally.ageless:
+        return CANNOT, f"{ageless_told(tally)} Nothing was {done}."
     if not tally.chosen:
         of = f"None of {tally.seen:,} messages is meant" if tally.seen else "No message waits there"
         return DONE, f"{of}; nothing was {done}."
@@ -80,6 +85,14 @@ def _verdict(deed: Deed, tally: Tally, done: str, trouble: str | None) -> tuple[
         return NOT_DONE, f"None was {done}: workers had taken all {tally.taken:,} meanwhile."
     faster = f"; workers were faster with {tally.taken:,}" if tally.taken else ""
     return DONE, f"{tally.gone:,} of {tally.chosen:,} were {done}{faster}."
+
+
+def ageless_told(tally: Tally) -> str:
+    """Why a filter for ages finds nothing: no message says when it was sent."""
+    return (
+        f"Of {tally.ageless:,} of {tally.seen:,} messages nobody knows how old they are: that is known only of those "
+        "whose task-sent event (task_send_sent_event) this celerytop has seen. Choose by name:, args: or id:."
+    )
 
 
 def _each(deed: Deed, task_ids: tuple[str, ...], dump: Dump, done: str, evidence: list[Evidence]) -> None:

@@ -200,7 +200,8 @@ def _origin(
     mains = [seen.proc for pid in spared if (seen := look_at(pid)) is not None]
     root = look_at(family.root.pid)
     if not mains or root is None or not lives(family.root):
-        return None
+        tree = TREES.of(target.task_id)
+        return tree.origin if tree is not None else None  # what was read when its process lived
     alone = post is not None and post.answered and len(post.running) <= 1
     return origin_of(mains[0], family.root if root.ppid == mains[0].pid else mains[0], began_at, alone=alone)
 
@@ -214,7 +215,7 @@ def _end(
     origin: Origin | None = None,
 ) -> Iterator[None]:
     if task_id is not None:
-        TREES.keep(task_id, family, worker)
+        TREES.keep(task_id, family, worker, origin)
     hold(family, spared)
     pids = [proc.pid for proc in family.living() if proc.pid not in spared]
     deed.say("sent", f"SIGKILL to {_named(pids)} on this host")

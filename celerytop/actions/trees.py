@@ -18,6 +18,7 @@ import msgspec
 
 from celerytop.actions.audit import state_dir
 from celerytop.actions.processes import Family, Proc, lives
+from celerytop.actions.strays import Origin
 from celerytop.sources import procfs
 
 KEPT = 2000
@@ -35,6 +36,10 @@ class Tree(msgspec.Struct, frozen=True, eq=False):
     worker: str | None
     size: int
     """How many were known when it was kept."""
+    ours: bool = False
+    """This run has kept it: not a file, which tells only of what lives."""
+    origin: Origin | None = None
+    """By what its strays are known; in memory only, for it holds an environment."""
 
 
 class _Kept(msgspec.Struct):
@@ -58,11 +63,11 @@ class Trees:
         self._lock = threading.Lock()
         self._swept = False
 
-    def keep(self, task_id: str, family: Family, worker: str | None) -> None:
+    def keep(self, task_id: str, family: Family, worker: str | None, origin: Origin | None = None) -> None:
         """Remember; the oldest goes."""
         with self._lock:
             before = self._found.pop(task_id, None)
-            self._found[task_id] = (time.monotonic(), Tree(family, worker, len(family.members)))
+            self._found[task_id] = (time.monotonic(), Tree(family, worker, len(family.members), True, origin))
             while len(self._found) > KEPT:
                 self._found.pop(next(iter(self._found)))
             if before is not None and before[1].family is family and before[1].size == len(family.members):

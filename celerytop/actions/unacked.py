@@ -15,6 +15,7 @@ from celerytop.actions.redis.unacked import Unacked, UnackedMessages
 from celerytop.errors import BrokerError
 from celerytop.model.action import RestoreUnacked
 from celerytop.model.outcome import CANNOT, DONE, NOT_DONE, REFUSED, UNKNOWN, Evidence
+from celerytop.model.text import some
 
 ONE_BY_ONE = 50
 
@@ -37,7 +38,7 @@ def restore_unacked(deed: Deed) -> Iterator[None]:
     except NoProof as error:
         deed.settle(REFUSED, f"Nothing was given back: it cannot be proven that nobody has them. {error}")
         return
-    alive = ", ".join(holder.nodename for holder in holders.holders[:5]) or "no worker"
+    alive = some([holder.nodename for holder in holders.holders], 5) or "no worker"
     proof = deed.say("inspect", f"all that listen have answered: {alive}", 2)
     yield
     yield from _Restoring(deed, hashed, holders, proof).run(chosen)
@@ -58,6 +59,8 @@ class _Restoring:
         self._words: Counter[str] = Counter()
         self._objections: Counter[str] = Counter()
         self._each = False
+        self._trouble = ""
+        """The last word of the broker's, where it was none of success."""
 
     def run(self, chosen: list[Unacked]) -> Iterator[None]:
         """The newest first: the oldest then runs next."""
@@ -87,6 +90,7 @@ class _Restoring:
         try:
             gone = self._hashed.give_back(one) and not self._hashed.holds(one)
         except BrokerError as error:
+            self._trouble = str(error)
             self._settle(one, UNKNOWN, f"Whether it was given back is not known. {error}")
             return
         queue = ", ".join(one.queues)
@@ -117,9 +121,14 @@ class _Restoring:
         if done:
             left = f"; {tried - done:,} were left" if tried > done else ""
             deed.settle(DONE, f"{done:,} messages are in their queues again{left}.", evidence, queue=action.queue)
-        elif words[REFUSED]:
-            why = self._objections.most_common(1)[0][0]
-            deed.settle(REFUSED, f"Nothing was given back: {why}.", evidence, queue=action.queue)
         else:
-            word = UNKNOWN if words[UNKNOWN] else NOT_DONE
-            deed.settle(word, "None of them was unacknowledged any more.", evidence, queue=action.queue)
+            word, sentence = self._none()
+            deed.settle(word, sentence, evidence, queue=action.queue)
+
+    def _none(self) -> tuple[str, str]:
+        """Why not one was given back."""
+        if self._words[REFUSED]:
+            return REFUSED, f"Nothing was given back: {self._objections.most_common(1)[0][0]}."
+        if unsure := self._words[UNKNOWN]:
+            return UNKNOWN, f"Of {unsure:,} it is not known whether they were given back. {self._trouble}"
+        return NOT_DONE, "None of them was unacknowledged any more."

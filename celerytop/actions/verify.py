@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from celerytop.actions.case import GREEN, KILL, SOFT, Case, has_ended
+from celerytop.actions.case import GREEN, KILL, SOFT, Case, has_ended, has_exited
 from celerytop.actions.deed import Deed
 from celerytop.actions.look import PATIENCE, SHORT, Post, look
 from celerytop.actions.processes import Proc, created_at
@@ -106,7 +106,7 @@ def left_behind(case: Case) -> None:
     assert case.family is not None
     pids = [proc.pid for proc in case.family.offspring()]
     case.see("host", f"what it had started lives on: {some(pids, 5)}", 1)
-    TREES.keep(case.task_id, case.family, case.worker)
+    TREES.keep(case.task_id, case.family, case.worker, case.origin)
     case.settle(
         NOT_STOPPED,
         f"Its process is gone, but {len(pids)} of the processes it had started run on ({some(pids, 5)}).",
@@ -149,7 +149,7 @@ def _by_next_task(case: Case) -> bool:
     if other is None or other.task_id == case.task_id or not _own_offspring_gone(case):
         return False
     case.see("inspect", f"process {pid} now runs {other.task_id}", 1)
-    stopped(case, f"It has ended: its process {pid} runs another task.")
+    _ended(case, f"It has ended: its process {pid} runs another task.")
     return True
 
 
@@ -166,11 +166,17 @@ def _by_end(case: Case, now: Snapshot) -> bool:
         return False
     word = "soft time limit" if exception.startswith("SoftTimeLimitExceeded") else task.state
     case.see("events", f"task ended: {task.state} {exception[:80]}".strip(), 2)
+    again = f" It is to be retried: {case.worker} holds its id as revoked, others do not." if word == "RETRY" else ""
+    _ended(case, f"It has ended in its own process ({word}); that takes the next task.{again}")
+    return True
+
+
+def _ended(case: Case, sentence: str) -> None:
+    """Its process lives on; what it had sent away may, too."""
     if away := strays(case.origin) if case.origin is not None else []:
         sent_away(case, away, "It has ended in its own process")
     else:
-        stopped(case, f"It has ended in its own process ({word}); that takes the next task.")
-    return True
+        stopped(case, sentence)
 
 
 def _own_offspring_gone(case: Case) -> bool:
@@ -189,7 +195,7 @@ def _by_pool(case: Case, posts: Mapping[str, Post], now: Snapshot) -> None:
     post = posts.get(case.worker or "")
     if post is None or not post.answered or post.error is not None:
         return
-    if case.plan == GREEN:
+    if case.plan == GREEN and not case.unknown_to_worker:
         _greenlet(case, post, now)
     elif case.family is None and case.pid is not None and post.processes is not None and case.pid not in post.processes:
         case.see("stats", f"the pool of {post.nodename} has no process {case.pid} any more", 1)
@@ -204,20 +210,29 @@ def _had_ended(case: Case, post: Post, now: Snapshot) -> None:
     if (task is not None and task.terminated) or not _own_offspring_gone(case):
         return  # somebody else has told it to stop, which proves nothing
     case.see("inspect", f"{post.nodename} did not have it any more when the command came", 3)
-    stopped(case, "It had ended by itself when the command came.")
+    _ended(case, "It had ended by itself when the command came.")
 
 
 def _greenlet(case: Case, post: Post, now: Snapshot) -> None:
+    """A worker lists it no more, and calls it revoked, as soon as it was told; that its greenlet came back is told by
+    a task-succeeded with neither result nor runtime."""
     if case.task_id in post.running:
         return
     task = now.tasks.get(case.task_id)
     case.see("inspect", f"{post.nodename} does not list it any more", 3)
-    revoked = task is not None and task.terminated is True and task.updated_at >= case.sent_at
-    if revoked:
-        case.see("events", "task-revoked, terminated", 2)
-    worker = now.workers.get(post.nodename)
-    if revoked or worker is None or not worker.task_events:
-        stopped(case, "Its greenlet was made to exit. Code that swallows GreenletExit would run on unseen.")
+    if has_exited(task, case.sent_at):
+        case.see("events", "task-succeeded without a result: its greenlet has come back", 2)
+        stopped(case, "Its greenlet has exited.")
+    elif (worker := now.workers.get(post.nodename)) is not None and worker.task_events is False:
+        _unseen_greenlet(case)
+
+
+def _unseen_greenlet(case: Case) -> None:
+    case.settle(
+        UNKNOWN,
+        "Its worker was told to make it exit and lists it no more, which proves nothing: code that swallows "
+        "GreenletExit runs on unseen. Only task events (-E) tell that it has come back.",
+    )
 
 
 # ---------------------------------------------------------------------------------------------- the end
@@ -227,6 +242,8 @@ def give_up(case: Case) -> None:
     waited = f"{case.deed.action.wait:g} s"
     if case.family is not None:
         _give_up_here(case, waited)
+    elif case.plan == GREEN and post is not None and post.answered and case.task_id not in post.running:
+        _unseen_greenlet(case)
     elif post is None or not post.answered or post.error is not None:
         case.settle(
             UNKNOWN, f"{case.worker} does not answer any more: its host would tell whether {pid or 'it'} lives."
@@ -252,7 +269,7 @@ def _give_up_here(case: Case, waited: str) -> None:
     family = case.family
     assert family is not None
     living = family.living()
-    TREES.keep(case.task_id, family, case.worker)
+    TREES.keep(case.task_id, family, case.worker, case.origin)
     if family.root not in living:
         away = strays(case.origin) if case.origin is not None and not living else []
         if away:

@@ -60,8 +60,9 @@ def what(action: AnyAction) -> str:
             return f"autoscale {action.min} to {action.max}"
         case act.AddConsumer() | act.CancelConsumer():
             return f"{'resume' if isinstance(action, act.AddConsumer) else 'pause'} {action.queue}"
-        case act.RateLimit():
-            return f"rate limit {action.rate_limit} {action.task_name}"
+        case act.RateLimit() | act.TimeLimit():
+            rate = f" {action.rate_limit}" if isinstance(action, act.RateLimit) else ""
+            return f"{_plain(action)}{rate} {action.task_name}"
         case _:
             return _plain(action)
 

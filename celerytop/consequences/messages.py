@@ -26,6 +26,8 @@ def taking(snapshot: Snapshot, action: act.PurgeQueue | act.MoveMessages) -> Jud
         if len(action.task_ids) == 1:
             title, verb = f"DELETE {which} from {action.queue}", "delete"
         says.append(Said("their work will never be done; who waits for a result waits for ever", "bad"))
+    if _borrows(snapshot, action):
+        says.append(Said("no worker gets any of them meanwhile; what is given back is marked redelivered", "warn"))
     where = action.dump or "the state directory"
     says += [
         Said(f"first a dump is written to {where} and fsynced: `restore` puts it back byte for byte"),
@@ -55,8 +57,16 @@ def _counted(snapshot: Snapshot, action: act.PurgeQueue | act.MoveMessages, whic
             Said("the queue is walked from end to end; nothing is removed, no dump is written"),
         ),
         sends="Reads the queue; no worker is asked",
-        barred=_same(action),
+        barred=_same(action) or (_UNSEEN if _borrows(snapshot, action) else None),
     )
+
+
+_UNSEEN = "RabbitMQ cannot show messages without marking them redelivered; doing it counts them too"
+
+
+def _borrows(snapshot: Snapshot, action: act.PurgeQueue | act.MoveMessages) -> bool:
+    """AMQP cannot pick: to choose, all of them have to be fetched and given back."""
+    return snapshot.cluster.transport == "rabbitmq" and bool(action.filter or action.task_ids)
 
 
 def _same(action: act.PurgeQueue | act.MoveMessages) -> str | None:

@@ -16,6 +16,8 @@ from celerytop.model.snapshot import Snapshot, message_of
 from celerytop.model.task import READY_STATES, Task
 from celerytop.model.worker import Worker
 
+GREEN = ("gevent", "eventlet")
+"""Pools whose tasks have no process."""
 SHOWN = 4
 """Tasks with a line of their own."""
 
@@ -72,6 +74,9 @@ def _subject(snapshot: Snapshot, target: Target) -> Subject:
     one = Subject(target, task, worker, rung=rung)
     if task is not None and task.state == "REVOKED" and task.terminated and (rung or _there(snapshot, one)):
         return replace(one, forgotten=True)
+    if task is not None and task.state == "REVOKED" and task.terminated and one.pool in GREEN and not task.exited:
+        why = "was told to exit, and its worker lists it no more: whether its greenlet has is not known"
+        return replace(one, gone=f"{target.task_id[:8]} {why}, and it cannot be told again")
     return replace(one, gone=_gone(target, task))
 
 
@@ -119,7 +124,8 @@ def _line(one: Subject, snapshot: Snapshot) -> str:
     parts = [one.target.task_id[:8], fmt.cut(f"{name}{mask_args(args)}", 22), one.where or "no worker"]
     if one.runs:
         ran = _ran(one, task, snapshot.at) if task is not None else None
-        parts += [f"pid {one.pid if one.pid is not None else '?'}", f"running {fmt.duration(ran)}"]
+        nowhere = "a greenlet" if one.pool in GREEN else "pid ?"
+        parts += [f"pid {one.pid}" if one.pid is not None else nowhere, f"running {fmt.duration(ran)}"]
         late = task.acks_late if task is not None else None
         parts.append(f"acks_late {'?' if late is None else 'yes' if late else 'no'}")
     else:

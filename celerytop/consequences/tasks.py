@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from celerytop.consequences.family import family
 from celerytop.consequences.said import DEAF, MANY, Judgement, Said, checked, conditions, cut_off, names, number
-from celerytop.consequences.subjects import Subject, below, lines, process_of, subjects
+from celerytop.consequences.subjects import GREEN, Subject, below, lines, process_of, subjects
 from celerytop.model import action as act
 from celerytop.model import worker as states
 from celerytop.model.snapshot import Snapshot
@@ -14,6 +14,8 @@ from celerytop.model.snapshot import Snapshot
 IDS = 50
 """Ids in one message."""
 _BY_SIGNAL = ("prefork", "gevent", "eventlet")
+_INSIDE = ("threads", "solo")
+"""Pools whose tasks run in the worker's main process."""
 _VERBS = {None: "revoke", "SIGUSR1": "interrupt", "SIGINT": "interrupt", "SIGTERM": "terminate", "SIGKILL": "kill"}
 
 
@@ -38,7 +40,7 @@ def revoke(snapshot: Snapshot, action: act.Revoke) -> Judgement:
         verb=verb,
         subjects=tuple(lines(found, snapshot)),
         does=tuple(says),
-        sends=_sends(left, action.signal),
+        sends=_with_later(_sends(left, action.signal)) if action.descendants != "no" else _sends(left, action.signal),
         typed=snapshot.cluster.name if len(action.targets) > MANY else None,
         barred=None if action.roots or any(_by_signal(one) for one in left) else _nothing(found),
     )
@@ -82,6 +84,8 @@ def _check(left: Sequence[Subject], snapshot: Snapshot) -> Said:
     if not running:
         return Said(f"{checked(snapshot)}: not running", "dim")
     pids = [str(one.pid) for one in running if one.pid is not None]
+    if not pids and all(one.pool in GREEN for one in running):
+        return Said(f"{checked(snapshot)}: running, in a greenlet; looked at again before sending", "dim")
     if not pids:
         return Said(f"{checked(snapshot)}: running; in which process is not known, it is asked before anything is sent")
     if all(one.forgotten for one in running):
@@ -102,16 +106,33 @@ def _sends(left: Sequence[Subject], signal: str | None) -> str:
     if all(one.forgotten for one in left):
         pids = names(str(one.pid) for one in left if one.pid is not None)
         return f"Sends nothing to a worker: {signal or 'no signal'} from this host to {pids or 'its process'}"
-    ids = number(len(left), "id")
-    plain = signal is None or not any(one.runs for one in left)
-    word = f"revoke({ids})" if plain else f"revoke({ids}, terminate=True, signal={signal})"
-    parts = f", {IDS} ids in a message" if len(left) > IDS else ""
-    nowhere = any(one.where is None for one in left)
-    workers = _workers(left)
+    told = [one for one in left if signal is None or not (one.runs and one.pool == "threads")]
+    if not told:
+        return "Sends nothing: it would only make Celery lose sight of what runs on"
+    parts = f", {IDS} ids in a message" if len(told) > IDS else ""
+    nowhere = any(one.where is None for one in told)
+    workers = _workers(told)
     if not workers:
-        return f"Sends, to the workers that take from its queue:  revoke({ids}){parts}"
+        return f"Sends, to the workers that take from its queue:  revoke({number(len(told), 'id')}){parts}"
     more = " and those that may take the others" if nowhere else " only"
-    return f"Sends, to {names(workers)}{more}:  {word}{parts}"
+    return f"Sends, to {names(workers)}{more}:  {_words(told, signal)}{parts}"
+
+
+def _with_later(sends: str) -> str:
+    what = "of steps not sent yet, a plain revoke to all who may take them"
+    return f"{sends}; and {what}" if sends else f"Sends, {what}"
+
+
+def _words(told: Sequence[Subject], signal: str | None) -> str:
+    """A signal goes only to what runs, and to workers that hear it now: what they run later is something else."""
+    loud = [one for one in told if signal is not None and one.runs and _hears(one)]
+    plain = len(told) - len(loud)
+    words = [f"revoke({number(len(loud), 'id')}, terminate=True, signal={signal})"] if loud else []
+    return " and ".join([*words, *([f"revoke({number(plain, 'id')})"] if plain else [])])
+
+
+def _hears(one: Subject) -> bool:
+    return one.pool != "solo" and (one.worker is None or one.worker.state not in (states.FROZEN, states.BUSY_SOLO))
 
 
 # ---------------------------------------------------------------------------------------------------- running
@@ -120,13 +141,21 @@ def _unsignalled(left: Sequence[Subject]) -> Iterator[Said]:
     if running:
         what = "It runs" if len(running) == 1 else f"{number(len(running), 'task')} of them run"
         yield Said(f"{what} on to the end: a revoke without a signal stops nothing that runs", "bad")
+    if any(one.pool == "threads" for one in running):
+        yield Said("no signal does: threads cannot be stopped, only their whole worker (x on the worker)", "warn")
 
 
 def _signalled(left: Sequence[Subject], signal: str) -> Iterator[Said]:
-    pools = list(dict.fromkeys(one.pool for one in left if one.runs))
+    deaf = [one for one in left if one.runs and not one.forgotten and one.pool != "solo" and not _hears(one)]
+    if deaf:
+        yield Said(
+            f"WILL APPLY LATER: {names(_workers(deaf))} hears nothing now, and a signal is not kept for it", "bad"
+        )
+        yield Said("instead: kill the process tree, on its host")
+    pools = list(dict.fromkeys(one.pool for one in left if one.runs and one not in deaf))
     for pool in pools:
         yield from _pool(pool, signal)
-    if any(pool in _BY_SIGNAL or pool is None for pool in pools) and signal != "SIGUSR1":
+    if any(pool in _BY_SIGNAL or pool is None for pool in pools) and signal not in ("SIGUSR1", "SIGINT"):
         yield Said("the work so far is lost and does not run again: the worker acknowledges what it ends,"
                    " with acks_late and reject_on_worker_lost too")  # fmt: skip
 
@@ -136,7 +165,9 @@ def _pool(pool: str | None, signal: str) -> Iterator[Said]:
         case "prefork":
             yield from _prefork(signal)
         case "gevent" | "eventlet":
-            yield Said(f"{pool}: its greenlet is killed, whatever the signal; one that blocks the hub stays", "warn")
+            yield Said(
+                f"{pool}: its greenlet is killed, whatever the signal; it may swallow that, or block the hub", "warn"
+            )
         case "threads":
             yield Said("CANNOT: a threads pool has no way to stop a running task", "bad")
             yield Said("instead: revoke only, so that it does not start again, or shut the worker down and kill it")
@@ -157,7 +188,7 @@ def _prefork(signal: str) -> Iterator[Said]:
             yield Said("SoftTimeLimitExceeded is raised at the line where it is stuck; the process lives on")
             yield Said("a task that catches it runs on; one that does not ends as FAILURE, with a traceback")
         case "SIGINT":
-            yield Said("KeyboardInterrupt is raised where it is stuck; a task that catches it runs on")
+            yield Said("nothing happens: a pool process ignores SIGINT, unless its task has set a handler", "bad")
         case "SIGKILL":
             yield Said("the pool process is killed, not only the task; it cannot clean up", "warn")
             yield Said("processes that the task has started live on: only the last rung ends them too", "warn")
@@ -186,14 +217,15 @@ def kill_tree(snapshot: Snapshot, action: act.KillTree) -> Judgement:
     left = [one for one in found if one.gone is None and _here(snapshot, one)]
     elsewhere = [one for one in found if one.gone is None and not _here(snapshot, one)]
     barred = None
-    if left and all(one.pool in ("threads", "solo") for one in left):
+    inside = bool(left) and all(one.pool in _INSIDE for one in left)
+    if inside:
         barred = "it runs inside its worker's main process: only the whole worker can be killed (x on the worker)"
     elif not left:
         barred = _not_here(elsewhere[0], snapshot) if elsewhere else _nothing(found)
     says = [
         *_gone(found),
         *(Said(_not_here(one, snapshot), "warn") for one in elsewhere[:2]),
-        *(_tree(left, snapshot) if left else ()),
+        *(_tree(left, snapshot) if left and not inside else ()),
         *family(snapshot, left, "no"),
         _check(left, snapshot),
     ]
@@ -203,7 +235,7 @@ def kill_tree(snapshot: Snapshot, action: act.KillTree) -> Judgement:
         verb="kill",
         subjects=tuple(lines(found, snapshot)),
         does=tuple(says),
-        sends=f"Sends nothing to a worker: SIGKILL here to {names(pids)} and below" if left else "",
+        sends=f"Sends nothing to a worker: SIGKILL here to {names(pids)} and below" if left and not inside else "",
         typed=snapshot.cluster.name if len(action.targets) > MANY else None,
         barred=barred,
     )
@@ -226,11 +258,12 @@ def _tree(left: Sequence[Subject], snapshot: Snapshot) -> Iterator[Said]:
     more = sum(len(below(snapshot, one.pid)) for one in left if one.pid is not None)
     started = f" and {number(more, 'process', 'processes')} below" if more else " and whatever it has started"
     yield Said(f"SIGKILL to {number(len(left), 'pool process', 'pool processes')}{started}, past the worker", "warn")
-    if any(one.pool == "threads" or one.pool == "solo" for one in left):
+    if any(one.pool in _INSIDE for one in left):
         yield Said("its process is the worker's own: the whole worker and all its tasks end", "bad")
     yield _again(left)
     if any(one.worker is not None and one.worker.state not in DEAF for one in left):
-        yield Said("its worker still answers: SIGKILL by the worker does the same and keeps the books", "dim")
+        but = ", but leaves what is below" if more else ""
+        yield Said(f"its worker still answers: SIGKILL by the worker keeps the books{but}", "dim")
 
 
 def _again(left: Sequence[Subject]) -> Said:

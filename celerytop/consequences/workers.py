@@ -68,15 +68,16 @@ def sizing(snapshot: Snapshot, action: act.PoolGrow | act.PoolShrink | act.Autos
 
 
 def _slots(snapshot: Snapshot, nodenames: Sequence[str], n: int) -> Iterator[Said]:
-    for worker in _known(snapshot, nodenames)[:3]:
+    sized = [worker for worker in _known(snapshot, nodenames) if worker.pool not in ("solo", "threads")]
+    for worker in sized[:3]:
         if worker.concurrency is None:
             yield Said(f"{worker.nodename}: how many slots it has now is not known", "warn")
             continue
         after = worker.concurrency + n
         less = after < 1
-        yield Said(f"{worker.nodename}: {worker.concurrency} slots, then {after}", "bad" if less else "")
+        yield Said(f"{worker.nodename}: {number(worker.concurrency, 'slot')}, then {after}", "bad" if less else "")
         if less:
-            yield Said("no slot is left: it takes no task any more, and Celery may refuse", "bad")
+            yield Said("no slot is left: what it takes would wait for ever, so nothing is sent to it", "bad")
 
 
 def _pools(snapshot: Snapshot, nodenames: Sequence[str]) -> Iterator[Said]:
@@ -134,12 +135,14 @@ def setting(
     """Limits and events."""
     match action:
         case act.RateLimit():
-            title, verb, what = f"RATE LIMIT {action.rate_limit} for {action.task_name}", "limit", "rate_limit"
+            title, verb = f"RATE LIMIT {action.rate_limit} for {action.task_name}", "limit"
+            what = f"rate_limit({action.task_name}, {action.rate_limit})"
             none = action.rate_limit in ("0", "")
             says = [Said("no limit any more" if none else "each worker for itself: so often in each of them")]
             says.append(Said("what is over the limit waits in the worker, reserved", "dim"))
         case act.TimeLimit():
-            title, verb, what = f"TIME LIMIT for {action.task_name}", "limit", "time_limit"
+            title, verb = f"TIME LIMIT for {action.task_name}", "limit"
+            what = f"time_limit({action.task_name}, soft={action.soft}, hard={action.hard})"
             says = [*_limits(snapshot, action)]
         case act.EnableEvents():
             title, verb, what = "ENABLE task events", "enable", "enable_events"
@@ -203,13 +206,14 @@ def ending(snapshot: Snapshot, action: act.Shutdown | act.KillWorker | act.PoolR
     """Workers that end, or begin anew."""
     nodenames = (action.worker,) if isinstance(action, act.KillWorker) else action.workers
     active = _sum(worker.active for worker in _known(snapshot, nodenames))
+    running = f"{active} running task{' is' if active == '1' else 's are'}"
     heard = conditions(snapshot, nodenames)
     match action:
         case act.Shutdown():
             title, verb, what = "SHUT DOWN", "shut down", _to(nodenames, "shutdown")
             says = [
                 *_namesakes(snapshot, nodenames),
-                Said(f"warm: {active} running tasks are finished first, what is reserved goes back to its queue"),
+                Said(f"warm: {running} finished first, what is reserved goes back to its queue"),
                 Said("it may hang: gevent, eventlet and threads never end while a task is stuck", "warn"),
                 Said("who starts it again (systemd, Kubernetes) is not known here", "dim"),
             ]
@@ -220,7 +224,7 @@ def ending(snapshot: Snapshot, action: act.Shutdown | act.KillWorker | act.PoolR
             title, verb = "KILL", "kill"
             what = f"Sends nothing to the worker: SIGKILL here to pid {action.pid} and all below it"
             says = [
-                Said(f"{'what it runs is' if active == fmt.UNKNOWN else f'{active} running tasks are'} cut off", "bad"),
+                Said(f"{'what it runs is' if active == fmt.UNKNOWN else running} cut off", "bad"),
                 Said(_returns(snapshot), "warn"),
             ]
             heard = []  # nobody has to read anything for it

@@ -63,6 +63,31 @@ class Address(msgspec.Struct, frozen=True):
     url: str = ""
     """For people: no password."""
 
+    def meets(self, other: Address) -> bool:
+        """Whether both may lead to the same broker and the same database or vhost, as far as names tell.
+
+        >>> one, same, other = (Address("redis", (Endpoint(host, 1),)) for host in ("LOCALHOST", "127.0.0.1", "b"))
+        >>> one.meets(same), one.meets(other)
+        (True, False)
+        """
+        if self.transport != other.transport:
+            return False
+        return not self._places().isdisjoint(other._places())
+
+    def _places(self) -> set[tuple[object, ...]]:
+        """Each server with its database or vhost; sentinels of one host may watch several masters."""
+        return {
+            (
+                "localhost" if one.host in ("127.0.0.1", "::1") else one.host.lower(),
+                one.port,
+                one.path,
+                self.db if one.db is None else one.db,
+                self.vhost if one.vhost is None else one.vhost,
+                self.master_name,
+            )
+            for one in self.endpoints
+        }
+
 
 class BrokerSettings(msgspec.Struct, frozen=True):
     """How the cluster uses its broker: Celery's settings that move names. Defaults are Celery's."""

@@ -34,6 +34,8 @@ class ClusterInfo(msgspec.Struct, frozen=True, gc=False):
     """``READ-ONLY``, ``PASSIVE``."""
     found_by: str | None = None
     """One phrase, e.g. ``from CELERY_BROKER_URL``."""
+    renamed: bool = False
+    """Settings move its names (a key prefix, another exchange): who knows only the URL talks past its workers."""
 
 
 class SourceStatus(msgspec.Struct, frozen=True, gc=False):
@@ -92,6 +94,9 @@ class Losses(msgspec.Struct, frozen=True, gc=False):
     dropped_by_kind: Mapping[str, int] = {}
     """The same by Celery's name of the event's type (``task-received``); ``unread``: in lists that were never opened,
     as many as have their size; ``other``: of no type of Celery's."""
+    not_read_for: float = 0.0
+    """Seconds in which task events were not asked for, because more came than could even be read. How many there were
+    is not known."""
     bad: int = 0
     """Events refused."""
     other: int = 0

@@ -59,7 +59,7 @@ class Worker(msgspec.Struct, frozen=True, gc=False, eq=False):
     pool: str | None = None
     """prefork, threads, solo, gevent, eventlet. Source: ``stats.pool.implementation``."""
     concurrency: int | None = None
-    """Slots. Source: ``stats.pool.max-concurrency``."""
+    """Slots now. Source: ``stats.pool``: prefork's processes, else its max-concurrency."""
     active: int | None = None
     reserved: int | None = None
     scheduled: int | None = None

@@ -54,6 +54,7 @@ class _Whole(msgspec.Struct):
 
 class _Signature(msgspec.Struct):
     task: Any = None
+    options: Any = None
 
 
 class _Embed(msgspec.Struct):
@@ -116,8 +117,18 @@ def _ahead(message: _Whole) -> tuple[tuple[str, ...] | None, str | None]:
         return None, None
     embed = opened[2]
     steps = (embed.chain or [])[: -STEPS - 1 : -1]  # the last is the next step
-    chord = name(embed.chord.task) if embed.chord is not None else None
-    return tuple(name(step.task) or "?" for step in steps), chord
+    return tuple(name(step.task) or "?" for step in steps), _chord_body(embed)
+
+
+def _chord_body(embed: _Embed) -> str | None:
+    """Of a chain in a chord's header its last step has the body."""
+    if embed.chord is not None:
+        return name(embed.chord.task)
+    for step in embed.chain or ():
+        chord = step.options.get("chord") if is_mapping(step.options) else None
+        if is_mapping(chord):
+            return name(chord.get("task"))
+    return None
 
 
 def _typed(

@@ -125,13 +125,25 @@ def _stats(nodename: str, raw: bytes) -> StatsReply | None:
         nodename,
         pid=pid(content.get("pid")),
         pool=kind,
-        concurrency=integer(pool.get("max-concurrency")),
+        concurrency=_slots(kind, pool),
         processes=_pids(processes) if kind in ("prefork", None) and isinstance(processes, list) else None,
         prefetch_count=integer(content.get("prefetch_count")),
         uptime=number(content.get("uptime")),
         total=_totals(content.get("total")),
         rusage=_rusage(content.get("rusage")),
     )
+
+
+def _slots(kind: str | None, pool: Mapping[str, Any]) -> int | None:
+    """How many tasks it can run now.
+
+    prefork goes on telling the ``max-concurrency`` it began with, however it has grown, shrunk or been autoscaled
+    (seen on 5.7); its list of processes is what it has.
+    """
+    processes = pool.get("processes")
+    if kind == "prefork" and isinstance(processes, list):
+        return len(processes)
+    return integer(pool.get("max-concurrency"))
 
 
 def pool_kind(pool: Mapping[str, Any]) -> str | None:

@@ -49,8 +49,9 @@ class Stage:
     def employ(self, **concurrency: int) -> Self:
         """Start one worker a pool, all at once, and the monitor."""
         for pool, slots in concurrency.items():
-            conf = {"worker_prefetch_multiplier": 4}
-            self.workers[pool] = Worker(self.url, pool=pool, concurrency=slots, queues=(pool,), conf=conf).launch()
+            conf, env = {"worker_prefetch_multiplier": 4}, {"CELERY_BROKER_URL": self.url}
+            worker = Worker(self.url, pool=pool, concurrency=slots, queues=(pool,), conf=conf, env=env)
+            self.workers[pool] = worker.launch()
         for worker in self.workers.values():
             worker.wait_ready(60)
         self.monitor.start()

@@ -7,6 +7,7 @@ import json
 import os
 import resource
 import signal
+import socket
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,9 +18,9 @@ import pytest
 from celerytop.actions.actor import Actor
 from celerytop.actions.audit import Audit, AuditError, state_dir
 from celerytop.broker_url import parse_url
-from celerytop.model.action import Revoke, SendTask, Target
+from celerytop.model.action import PurgeQueue, Revoke, SendTask, Target
 from celerytop.model.address import BrokerSettings
-from celerytop.model.outcome import REFUSED
+from celerytop.model.outcome import DONE, REFUSED, ActionReport, Outcome
 from celerytop.model.snapshot import ClusterInfo, Snapshot
 from tests.actions.stage import perform
 from tests.rig import RedisServer
@@ -43,6 +44,24 @@ def test_it_says_who_did_what_from_where(tmp_path: Path, monkeypatch: pytest.Mon
     assert stat.S_IMODE(audit.path.parent.stat().st_mode) == 0o700
 
 
+def test_syslog_is_told_before_and_after_and_that_a_count_is_no_purge(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    monkeypatch.setattr("syslog.syslog", lambda level, words: told.append(words))
+    audit = Audit("prod", tmp_path)
+    for number, dry_run in enumerate((False, True), 1):
+        action = PurgeQueue(queue="pay", dry_run=dry_run)
+        done = Outcome("purge_queue", DONE, 0.0, queue="pay")
+        line = audit.before(number, action)
+        audit.after(ActionReport(number, action, began_at=0.0, deadline_at=1.0, outcomes=(done,), audit_line=line))
+    assert [words.partition("on prod: ")[2] for words in told[::2]] == [
+        "purge_queue pay",
+        "purge_queue (only counts) pay",
+    ]
+    assert told[1::2] == ["purge_queue on prod: pay DONE", "purge_queue (only counts) on prod: pay DONE"]
+
+
 def test_it_lies_in_the_state_directory() -> None:
     assert state_dir({"XDG_STATE_HOME": "/x"}) == Path("/x/celerytop")
     assert state_dir({"XDG_STATE_HOME": "x"}) == Path.home() / ".local/state/celerytop"
@@ -53,6 +72,17 @@ def test_arguments_are_masked(tmp_path: Path) -> None:
     audit = Audit("prod", tmp_path)
     audit.before(1, SendTask(name="login", args='["ann"]', kwargs='{"password": "hunter2", "n": 1}'))
     assert "hunter2" not in audit.path.read_text() and "ann" in audit.path.read_text()
+
+
+def test_what_stands_in_the_file_cannot_stop_an_action(tmp_path: Path) -> None:
+    audit = Audit("prod", tmp_path)
+    host = socket.gethostname()
+    for odd in ({}, {"pid": None}, {"pid": "x", "ids": 3}, {"pid": 2**40}, {"pid": 2**22 + 7, "ids": [1, None]}):
+        begin = json.dumps({"event": "begin", "host": host, **odd})
+        audit.path.write_bytes(begin.encode() + b'\n[]\n"x"\n{"event": "end"}\n\xff\n' + b"[" * 5000 + b"\n")
+        audit.before(1, ACTION)
+        told = audit.cut_off()
+        assert told is None or "has no outcome" in told
 
 
 def test_a_line_cut_by_a_full_disk_stays_alone(tmp_path: Path) -> None:

@@ -67,6 +67,14 @@ def test_the_next_celerytop_climbs_on(stage: Stage, state: Path, monkeypatch: py
     assert not list(state.iterdir())
 
 
+def test_what_ends_after_the_verdict_is_seen_to_have_ended(stage: Stage) -> None:
+    task_id, pid = ignoring(stage)
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: not lives(pid), PATIENCE, "it ends")
+    verdict = stage.revoke(task_id, "SIGTERM")
+    assert verdict.outcome == STOPPED and verdict.evidence[0].source == "host" and str(pid) in verdict.sentence
+
+
 def test_what_nobody_remembers_is_never_said_not_to_run(
     stage: Stage, state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

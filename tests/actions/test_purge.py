@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import resource
+import signal
 import stat
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import pytest
 import redis
 
 from celerytop.model.action import MoveMessages, PurgeQueue, RestoreDump, SendTask
-from celerytop.model.outcome import DONE, NOT_DONE, REFUSED
+from celerytop.model.outcome import CANNOT, DONE, NOT_DONE, REFUSED, UNKNOWN
 from celerytop.model.queue import Queue
 from celerytop.model.task import Task
 from tests.actions.holding import Holding, dumped, fates, lines_of, newest_first, raw_message
@@ -107,6 +109,12 @@ def test_ages_come_from_events_and_unknown_ones_are_left(client: redis.Redis, he
     report = held.report(PurgeQueue(queue="celery", filter="age:>60"))
     assert dumped(report.dump) == [raw_message("old")]
     assert any("nobody knows when" in one.text for one in report.outcomes[0].evidence)
+    assert report.outcomes[0].outcome == DONE
+    for dry_run in (True, False):  # what cannot be told is not "none": a runbook must not take it for done
+        (outcome,) = held.report(PurgeQueue(queue="celery", filter="age:>4000000000", dry_run=dry_run)).outcomes
+        assert outcome.outcome == CANNOT and "Of 1 of 2 messages nobody knows how old" in outcome.sentence
+    none = held.report(PurgeQueue(queue="celery", filter="name:app.nope age:>60")).outcomes[0]
+    assert none.outcome == DONE and "None of 2 messages is meant" in none.sentence
 
 
 def test_a_moved_message_goes_behind_what_waits_there_in_its_order(client: redis.Redis, held: Holding) -> None:
@@ -163,7 +171,24 @@ def test_without_a_dump_nothing_is_removed(client: redis.Redis, held: Holding, t
     assert client.llen("celery") == 1
 
 
-@pytest.mark.parametrize("rights", ["-eval", "-eval -set", "~celery* ~slow* resetchannels"])
+def test_a_dump_that_finds_no_room_is_said_not_to_be_whole(client: redis.Redis, held: Holding) -> None:
+    client.lpush("celery", *(raw_message(f"a{n}", padding=9000) for n in range(20)))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    old = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, hard))
+    try:
+        outcome = held.perform(PurgeQueue(queue="celery"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, old)
+    assert outcome.outcome == REFUSED and "Nothing was removed" in outcome.sentence
+    assert any("not whole" in one.text for one in outcome.evidence)
+    assert client.llen("celery") == 20
+
+
+@pytest.mark.parametrize(
+    "rights", ["-eval", "-eval -set", "~celery* ~slow* resetchannels", "-set", "-lset", "-multi", "-get -set -del"]
+)
 def test_an_account_without_scripts_removes_and_moves_all_the_same(
     client: redis.Redis, server: RedisServer, tmp_path: Path, rights: str
 ) -> None:
@@ -181,6 +206,21 @@ def test_an_account_without_scripts_removes_and_moves_all_the_same(
     assert gone.outcome == DONE and "20 of 20" in gone.sentence and client.keys() == [b"slow"]
     assert held.perform(RestoreDump(path=str(tmp_path / "p"))).outcome == DONE
     assert client.lrange("celery", 0, -1) == newest_first(entries[::2])
+
+
+@pytest.mark.parametrize("rights", ["-lpush", "-lpush -multi", "-lrem", "-lrem -eval", "-lset -multi", "-eval -multi"])
+def test_what_an_account_may_not_do_is_not_done_by_half(
+    client: redis.Redis, server: RedisServer, tmp_path: Path, rights: str
+) -> None:
+    """Redis stops a script where a right is missing, and runs the rest of a transaction whose MULTI it has denied."""
+    words = ["SETUSER", "few", "reset", "on", ">pw", "&*", "~*", "+@all", *rights.split()]
+    client.execute_command("ACL", *words)  # type: ignore[no-untyped-call]
+    held = Holding(server.url(user="few", password="pw"), tmp_path)
+    entries = [raw_message(f"a{n}") for n in range(10)]
+    client.lpush("celery", *entries)
+    moved = held.perform(MoveMessages(queue="celery", to="slow", dump=str(tmp_path / "m")))
+    assert moved.outcome == UNKNOWN and "0 were moved" in moved.sentence and "Needs: +" in moved.sentence
+    assert client.lrange("celery", 0, -1) == newest_first(entries) and not client.llen("slow")
 
 
 def test_a_full_server_can_be_purged(tmp_path: Path) -> None:

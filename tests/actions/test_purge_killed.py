@@ -36,8 +36,12 @@ def test_a_killed_purge_is_undone_to_the_message(
     killed(redis_server.url(), tmp_path, when, count, "purge")
     left = client.lrange("celery", 0, -1)
     assert set(left) | set(dumped(tmp_path / "dump")) == set(ENTRIES)
-    outcome = Holding(redis_server.url(), tmp_path).perform(RestoreDump(path=str(tmp_path / "dump")))
-    assert outcome.outcome == (REFUSED if len(left) == len(ENTRIES) else DONE)
+    held = Holding(redis_server.url(), tmp_path)
+    report = held.report(RestoreDump(path=str(tmp_path / "dump")))
+    assert report.outcomes[0].outcome == (REFUSED if len(left) == len(ENTRIES) else DONE)
+    killed_before = "purge_queue celery on c by"
+    assert any(killed_before in one.text and "has no outcome" in one.text for one in report.steps)
+    assert not any("has no outcome" in one.text for one in held.report(RestoreDump(path="/none")).steps)
     assert sorted(client.lrange("celery", 0, -1)) == sorted(ENTRIES)
     assert client.keys("*celerytop*") == []
 
@@ -60,6 +64,25 @@ def test_a_killed_move_leaves_each_message_in_one_queue(redis_server: RedisServe
     assert held.perform(RestoreDump(path=str(tmp_path / "dump"))).outcome == REFUSED
     assert held.perform(MoveMessages(queue="celery", to="slow", dump=str(tmp_path / "d2"))).outcome == DONE
     assert client.lrange("slow", 0, -1) == list(reversed(ENTRIES)) and not client.llen("celery")
+
+
+def test_a_killed_restore_of_an_account_that_may_not_write_it_down_puts_nothing_in_twice(
+    redis_server: RedisServer, tmp_path: Path
+) -> None:
+    """Its broker remembers nothing, as RabbitMQ."""
+    client = redis_server.client()
+    client.lpush("celery", *ENTRIES)
+    rights = "on >pw ~celery* ~unacked* &* +@all"
+    words = ["SETUSER", "act", *rights.split(), "-get", "-set"]
+    client.execute_command("ACL", *words)  # type: ignore[no-untyped-call]
+    url = redis_server.url(user="act", password="pw")
+    held = Holding(url, tmp_path)
+    assert held.perform(PurgeQueue(queue="celery", dump=str(tmp_path / "dump"))).outcome == DONE
+    killed(url, tmp_path, "after:restore", 2, "restore")
+    there = client.llen("celery")
+    outcome = held.perform(RestoreDump(path=str(tmp_path / "dump")))
+    assert outcome.outcome == UNKNOWN and "200 messages nobody knows" in outcome.sentence and there == 400
+    assert client.lrange("celery", 0, -1) == list(reversed(ENTRIES))
 
 
 @pytest.mark.parametrize("when", ["before:restore", "after:restore"])

@@ -17,7 +17,7 @@ import pika
 import pytest
 
 from celerytop.model.action import MoveMessages, PurgeQueue, Resend, RestoreDump, SendTask
-from celerytop.model.outcome import CANNOT, DONE, REFUSED
+from celerytop.model.outcome import CANNOT, DONE, NOT_DONE, REFUSED, UNKNOWN
 from tests.actions.holding import Holding, dumped, fates, ran
 from tests.rig import RabbitServer, Worker, rig_app, send, wait_until
 from tests.rig.process import ROOT
@@ -132,9 +132,45 @@ def test_a_killed_purge_loses_nothing(url: str, queues: Queues, tmp_path: Path, 
     wait_until(lambda: queues.count("celery") == 300 - gone, 20, "what was borrowed is back")
     left = [found["headers"]["id"] for _, found in queues.drain("celery")]
     assert set(left) | set(fates(tmp_path / "dump")) == set(ids)
-    assert Holding(url, tmp_path).perform(RestoreDump(path=str(tmp_path / "dump"))).outcome == DONE
+    outcome = Holding(url, tmp_path).perform(RestoreDump(path=str(tmp_path / "dump")))
+    # what was just being removed is gone or not, and no broker tells: it is put back only when told to
+    assert outcome.outcome == UNKNOWN and "Of 100 messages nobody knows" in outcome.sentence
     back = [found["headers"]["id"] for _, found in queues.drain("celery")]
     assert back == ids[:100] and not set(back) & set(left)
+    forced = Holding(url, tmp_path).perform(RestoreDump(path=str(tmp_path / "dump"), force=True))
+    assert forced.outcome == DONE
+    assert [found["headers"]["id"] for _, found in queues.drain("celery")] == ids[100:200]
+
+
+@pytest.mark.parametrize("when", ["before:commit", "after:commit"])
+def test_a_killed_restore_puts_nothing_in_twice_unasked(url: str, queues: Queues, tmp_path: Path, when: str) -> None:
+    ids = fill(queues, 300)
+    assert Holding(url, tmp_path).perform(PurgeQueue(queue="celery", dump=str(tmp_path / "dump"))).outcome == DONE
+    command = [sys.executable, "-m", "tests.actions.killed", url, str(tmp_path), when, "1", "restore"]
+    assert subprocess.run(command, cwd=ROOT, check=False, timeout=60).returncode == -signal.SIGKILL
+    outcome = Holding(url, tmp_path).perform(RestoreDump(path=str(tmp_path / "dump")))
+    assert outcome.outcome == UNKNOWN and "Of 200 messages nobody knows" in outcome.sentence
+    back = [found["headers"]["id"] for _, found in queues.drain("celery")]
+    assert back == (ids if when == "after:commit" else ids[200:])
+    again = Holding(url, tmp_path).perform(RestoreDump(path=str(tmp_path / "dump")))
+    assert again.outcome == REFUSED and "200 messages nobody knows" in again.sentence
+    assert Holding(url, tmp_path).perform(RestoreDump(path=str(tmp_path / "dump"), force=True)).outcome == DONE
+    assert [found["headers"]["id"] for _, found in queues.drain("celery")] == ids[:200]
+
+
+def test_what_an_account_may_not_put_back_is_put_back_later(
+    rabbitmq_server: RabbitServer, rabbitmq_vhost: str, url: str, queues: Queues, tmp_path: Path
+) -> None:
+    """Without write permission on amq.default nothing gets into a queue; that is no reason for doubt."""
+    ids = fill(queues, 5)
+    path = str(tmp_path / "dump")
+    rabbitmq_server.add_user("few", "pw", "", {rabbitmq_vhost: ("^$", "^celery$", ".*")})
+    held = Holding(rabbitmq_server.url(rabbitmq_vhost, user="few", password="pw"), tmp_path)
+    assert held.perform(PurgeQueue(queue="celery", dump=path)).outcome == DONE
+    refused = held.perform(RestoreDump(path=path, to="celery"))
+    assert refused.outcome == NOT_DONE and "amq.default" in refused.sentence
+    assert Holding(url, tmp_path).perform(RestoreDump(path=path, to="celery")).outcome == DONE
+    assert [found["headers"]["id"] for _, found in queues.drain("celery")] == ids
 
 
 def test_a_sent_message_is_the_one_celery_would_have_sent(url: str, queues: Queues, tmp_path: Path) -> None:

@@ -16,10 +16,10 @@ from celerytop.broker_url import parse_url
 from celerytop.errors import DeniedError
 from celerytop.model.action import Revoke, Target
 from celerytop.model.address import BrokerSettings
-from celerytop.model.outcome import FLAGGED_ONLY, NOT_STOPPED, REFUSED, STOPPED, WILL_APPLY_LATER
+from celerytop.model.outcome import FLAGGED_ONLY, NOT_STOPPED, REFUSED, STOPPED, UNKNOWN, WILL_APPLY_LATER
 from celerytop.targets import target_of
 from tests.actions.stage import PATIENCE, Stage, grown_tree, lives
-from tests.rig import RabbitServer, wait_until
+from tests.rig import RabbitServer, Worker, wait_until
 from tests.rig.send import close_apps
 
 pytestmark = [pytest.mark.rabbitmq, pytest.mark.worker, pytest.mark.timeout(150)]  # a node and workers are started
@@ -86,10 +86,31 @@ def test_no_worker_holds_nothing(rabbitmq_server: RabbitServer, rabbitmq_vhost: 
     stage = Stage(rabbitmq_server.url(rabbitmq_vhost), tmp_path)
     stage.monitor.start()
     try:
-        verdict = stage.perform(Revoke(targets=(Target("x", queue="celery"),))).outcomes[0]
+        wait_until(lambda: stage.see().hosts, PATIENCE, "this host is seen")  # and on it workers of another vhost
+        verdict = stage.perform(Revoke(targets=(Target("x"),))).outcomes[0]
         assert verdict.outcome == REFUSED
     finally:
         stage.close()
+
+
+def test_a_worker_of_this_host_that_is_not_heard_may_hold_it(
+    rabbitmq_server: RabbitServer, rabbitmq_vhost: str, worker_factory: Callable[..., Worker], tmp_path: Path
+) -> None:
+    worker = worker_factory(rabbitmq_server.url(rabbitmq_vhost), pool="solo")
+    stage = Stage(rabbitmq_server.url(rabbitmq_vhost), tmp_path)
+    os.kill(worker.pid, signal.SIGSTOP)
+    try:
+        stage.monitor.start()
+        wait_until(lambda: worker.nodename in names_here(stage), PATIENCE, "its process is seen")
+        verdict = stage.perform(Revoke(targets=(Target("x"),))).outcomes[0]
+        assert verdict.outcome == UNKNOWN and worker.nodename in verdict.sentence
+    finally:
+        os.kill(worker.pid, signal.SIGCONT)
+        stage.close()
+
+
+def names_here(stage: Stage) -> set[str | None]:
+    return {process.nodename for host in stage.see().hosts.values() for process in host.processes}
 
 
 def test_an_account_that_may_not_publish_is_told_so(

@@ -10,9 +10,9 @@ import pytest
 from msgspec.structs import replace
 
 from celerytop.model.action import KillTree, KillWorker, Revoke, Target
-from celerytop.model.outcome import CANNOT, NOT_STOPPED, REFUSED, STOPPED, WILL_APPLY_LATER
+from celerytop.model.outcome import CANNOT, NOT_STOPPED, REFUSED, STOPPED, UNKNOWN, WILL_APPLY_LATER
 from celerytop.targets import target_of
-from tests.actions.stage import PATIENCE, Stage, Wire, grown_tree, lives
+from tests.actions.stage import PATIENCE, Stage, Wire, grown_tree, lives, programs
 from tests.rig import RedisServer, wait_until
 
 pytestmark = [pytest.mark.redis, pytest.mark.worker, pytest.mark.timeout(120)]  # five workers are started
@@ -142,6 +142,8 @@ def test_a_thread_cannot_be_stopped_and_is_not_told_to(stage: Stage, server: Red
         verdict = stage.revoke(task_id, signal="SIGKILL")
         assert (verdict.outcome, verdict.next) == (CANNOT, "kill_worker")
         assert not wire.commands("revoke")
+        verdict = stage.revoke(task_id)
+        assert (verdict.outcome, verdict.next) == (NOT_STOPPED, "kill_worker")  # no signal is the next rung
     assert stage.kill_tree(target_of(stage.see(), task_id)).outcome == CANNOT
     assert stage.workers["threads"].running
     stage.end("threads")
@@ -168,6 +170,18 @@ def test_a_greenlet_is_stopped(stage: Stage, pool: str) -> None:
     assert verdict.outcome == STOPPED and verdict.evidence[0].source == "events"
     assert stage.wait_state(task_id, "REVOKED").terminated
     assert task_id not in stage.busy()
+
+
+@pytest.mark.parametrize("pool", ["gevent", "eventlet"])
+def test_a_greenlet_that_swallows_its_exit_is_not_called_stopped(stage: Stage, pool: str) -> None:
+    task_id, _ = stage.start(pool, "rig.swallow_exit", 60)
+    wait_until(lambda: programs(stage.workers[pool], 1), PATIENCE, "it is inside")
+    verdict = stage.revoke(task_id, signal="SIGTERM", wait=2.0)
+    assert (verdict.outcome, verdict.next) == (UNKNOWN, None)
+    assert "-E" in verdict.sentence or pool == "eventlet"  # which answers nothing while it throws into a greenlet
+    assert programs(stage.workers[pool], 1)
+    stage.end(pool)
+    wait_until(lambda: task_id not in stage.busy() and stage.posts()[stage.workers[pool].nodename].answered, PATIENCE)
 
 
 def test_a_busy_solo_worker_finds_the_command_later_and_no_signal(stage: Stage, server: RedisServer) -> None:

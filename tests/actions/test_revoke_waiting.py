@@ -42,6 +42,23 @@ def test_a_reserved_task_is_flagged_by_its_worker_and_never_runs(stage: Stage, s
     wait_until(lambda: server.client().hlen("unacked") == 0, PATIENCE, "its message is acknowledged")
 
 
+def test_what_waits_is_told_before_a_place_is_free_for_it(stage: Stage, server: RedisServer) -> None:
+    busy = filled(stage)
+    waiting = stage.send("prefork", "rig.sleep", 60)
+    stage.wait_state(waiting, "RECEIVED")
+    targets = tuple(target_of(stage.see(), one) for one in (*busy, waiting))
+    with Wire(server.client()) as wire:
+        report = stage.perform(Revoke(targets=targets, signal="SIGKILL", wait=PATIENCE))
+        told = [
+            (message["arguments"]["task_id"], "terminate" in message["arguments"])
+            for message in wire.commands("revoke")
+        ]
+    assert told[0] == ([waiting], False) and told[1][1]
+    found = {one.task_id: one.outcome for one in report.outcomes}
+    assert found[waiting] == FLAGGED_ONLY
+    stage.wait_state(waiting, "REVOKED")
+
+
 def test_an_eta_task_is_flagged(stage: Stage) -> None:
     task_id = stage.send("prefork", "rig.add", 1, 2, countdown=300)
     stage.wait_state(task_id, "RECEIVED")

@@ -12,7 +12,7 @@ import redis
 
 from celerytop.actions import holders
 from celerytop.model.action import RestoreUnacked
-from celerytop.model.outcome import CANNOT, DONE, NOT_DONE, REFUSED
+from celerytop.model.outcome import CANNOT, DONE, NOT_DONE, REFUSED, UNKNOWN
 from tests.actions.holding import Holding, ran
 from tests.rig import RedisServer, Worker, rig_app, send, wait_until
 
@@ -105,6 +105,20 @@ def test_without_any_worker_all_come_back_in_their_order_and_by_their_routes(
     assert client.llen("px:letters\x06\x163") == 1 and client.hkeys("px:unacked") == [b"lost"]
     client.set("px:unacked_mutex", "a worker's")
     assert held.perform(RestoreUnacked()).outcome == REFUSED and client.get("px:unacked_mutex") == b"a worker's"
+
+
+@pytest.mark.parametrize("rights", ["-zrem", "-hdel", "-rpush", "-eval -multi"])
+def test_what_an_account_may_not_do_is_not_done_by_half(redis_server: RedisServer, tmp_path: Path, rights: str) -> None:
+    """A message that is pushed and not taken off the hash runs twice."""
+    client = redis_server.client()
+    words = ["SETUSER", "few", "reset", "on", ">pw", "~*", "&*", "+@all", *rights.split()]
+    client.execute_command("ACL", *words)  # type: ignore[no-untyped-call]
+    entry = [{"headers": {"id": "t", "task": "rig.echo"}, "properties": {"priority": 0}}, "", "celery"]
+    client.hset("unacked", "tag", json.dumps(entry))
+    client.zadd("unacked_index", {"tag": 1000.0})
+    outcome = Holding(redis_server.url(user="few", password="pw"), tmp_path).perform(RestoreUnacked())
+    assert outcome.outcome == UNKNOWN and "few may not" in outcome.sentence
+    assert (client.llen("celery"), client.hlen("unacked"), client.zcard("unacked_index")) == (0, 1, 1)
 
 
 def test_a_worker_that_nobody_can_ask_is_an_objection(redis_server: RedisServer, tmp_path: Path) -> None:

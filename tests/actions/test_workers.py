@@ -143,6 +143,20 @@ def test_a_paused_queue_is_not_taken_from_until_it_is_resumed(crew: Crew, tmp_pa
     crew.do(CancelConsumer(workers=crew.named("gevent"), queue="other"))
 
 
+def test_who_is_paused_with_it_is_not_said_to_take_on(crew: Crew) -> None:
+    both = crew.named("prefork", "gevent")
+    crew.do(AddConsumer(workers=both, queue="shared"))
+
+    def known() -> bool:
+        return all("shared" in {one.name for one in crew.see().workers[name].queues or ()} for name in both)
+
+    wait_until(known, PATIENCE, "both are known to take from it")
+    found = crew.do(CancelConsumer(workers=both, queue="shared"))
+    assert settled_words(found) == {"prefork": DONE, "gevent": DONE}
+    assert not any("take on" in one.sentence for one in found.values())
+    assert "Nobody but those told with it" in found["gevent"].sentence
+
+
 # ------------------------------------------------------------------------------------------------- limits
 def test_a_rate_limit_is_read_back_from_every_worker(crew: Crew) -> None:
     workers = crew.named("prefork", "threads", "gevent", "solo")

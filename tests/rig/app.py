@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -145,6 +146,16 @@ def swallow_soft(seconds: float = 60.0) -> None:
             continue
 
 
+@shared_task(name="rig.swallow_exit")
+def swallow_exit(seconds: float = 60.0) -> int:
+    """Waits for a program it started, whatever is raised meanwhile."""
+    program = subprocess.Popen(["sleep", str(seconds)])
+    while program.poll() is None:
+        with contextlib.suppress(BaseException):
+            program.wait()
+    return program.returncode
+
+
 @shared_task(name="rig.daemon")
 def daemon(seconds: float = 60.0) -> int:
     """Sends a process away, as daemons go: forked twice, a session of its own. Then takes as long as that."""
@@ -160,6 +171,21 @@ def daemon(seconds: float = 60.0) -> int:
     os.waitpid(child, 0)
     time.sleep(seconds)
     return int(os.read(reader, 20))
+
+
+@shared_task(name="rig.background_and_child")
+def background_and_child(seconds: float = 60.0) -> None:
+    """One program left behind, and one that is waited for."""
+    subprocess.run(["sh", "-c", f"sleep {seconds} </dev/null >/dev/null 2>&1 &"], check=False, start_new_session=True)
+    subprocess.run(["sleep", str(seconds + 1)], check=False)
+
+
+@shared_task(name="rig.background")
+def background(seconds: float = 60.0, session: bool = True) -> None:
+    """Leaves a program behind, as ``&`` in a shell does: with a session of its own, or without an environment."""
+    words = ["sh", "-c", f"sleep {seconds} </dev/null >/dev/null 2>&1 &"]
+    subprocess.run(words, check=False, start_new_session=session, env=None if session else {}, cwd="/")
+    time.sleep(seconds)
 
 
 def _from_environment() -> Celery:

@@ -62,6 +62,9 @@ def test_what_comes_after_it_stands_in_a_small_body() -> None:
     embed = {"chain": [{"task": "c.last"}, {"task": "b.next"}], "chord": {"task": "settle"}, "callbacks": None}
     held = decode_unacked(json.dumps([_with(embed), "", "q"]).encode())
     assert held is not None and (held.steps, held.chord_body) == (("b.next", "c.last"), "settle")
+    inside = {"chain": [{"task": "c.last", "options": {"chord": {"task": "settle"}}}, {"task": "b.next", "options": 3}]}
+    headed = decode_message(json.dumps(_with(inside)).encode(), whole=True)
+    assert headed is not None and (headed.steps, headed.chord_body) == (("b.next", "c.last"), "settle")
     waiting = decode_message(json.dumps(_with({"chain": None, "chord": None})).encode(), whole=True)
     assert waiting is not None and (waiting.steps, waiting.chord_body) == ((), None)
     unopened = decode_message(json.dumps(_with(embed)).encode())

@@ -74,6 +74,14 @@ def test_stats() -> None:
     assert "hunter2" not in str(found)
 
 
+def test_a_grown_pool_has_as_many_slots_as_processes() -> None:
+    """prefork goes on telling the max-concurrency it began with."""
+    grown = {**PREFORK, "pool": {**PREFORK["pool"], "processes": [18585, 18586, 18587]}}
+    assert _stats(grown).concurrency == 3
+    green = {"implementation": "celery.concurrency.gevent:TaskPool", "max-concurrency": 12}
+    assert _stats({**PREFORK, "pool": green}).concurrency == 12
+
+
 @pytest.mark.parametrize(
     ("pool", "kind"),
     [

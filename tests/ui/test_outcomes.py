@@ -147,17 +147,41 @@ def test_events_that_were_switched_on_from_here_are_switched_off_when_asked() ->
     drive(events_on(), deed)
 
 
-def test_a_queue_paused_from_here_is_offered_to_be_resumed_first() -> None:
+def paused() -> ActionReport:
+    """A queue was paused from here."""
     seen = Evidence(AT, "inspect", "w1@web-1 took before from celery")
     outcome = Outcome("cancel_consumer", DONE, AT, worker="w1@web-1", evidence=(seen,))
-    report = ActionReport(
-        1, act.CancelConsumer(workers=("w1@web-1",), queue="celery"), AT - 2, AT, AT, (outcome,), audit_line=1
-    )
+    action = act.CancelConsumer(workers=("w1@web-1",), queue="celery")
+    return ActionReport(2, action, AT - 2, AT, AT, (outcome,), audit_line=1)
 
+
+def test_whoever_leaves_is_reminded_of_a_paused_queue_and_can_resume_it() -> None:
+    """Nobody else knows who took from it; a queue that nobody takes from is found when it is too long."""
+
+    async def deed(driver: Driver) -> None:
+        await driver.press("q")
+        assert "celery was paused from here" in driver.text and "undo all this" in driver.text
+        await driver.press("d")
+        off = act.DisableEvents(workers=("w3@db-7",))
+        resume = act.AddConsumer(workers=("w1@web-1",), queue="celery")
+        assert wishes(driver) == [off, resume]
+        dark = Outcome("disable_events", DONE, AT + 1, worker="w3@db-7")
+        first = ActionReport(3, off, AT, AT + 9, AT + 1, (dark,))
+        await driver.publish(events_on((paused(), first)))
+        assert driver.app.is_running
+        taken = Outcome("add_consumer", DONE, AT + 1, worker="w1@web-1")
+        second = ActionReport(4, resume, AT, AT + 9, AT + 1, (taken,))
+        await driver.publish(events_on((paused(), first, second)))
+        assert not driver.app.is_running
+
+    drive(events_on((paused(),)), deed)
+
+
+def test_a_queue_paused_from_here_is_offered_to_be_resumed_first() -> None:
     async def deed(driver: Driver) -> None:
         while driver.here != "celery":
             await driver.press("down")
         await driver.press("x", "enter", "y")
         assert wishes(driver) == [act.AddConsumer(workers=("w1@web-1",), queue="celery")]
 
-    drive(msgspec.structs.replace(allowed(), actions=(report,)), deed)
+    drive(msgspec.structs.replace(allowed(), actions=(paused(),)), deed)

@@ -19,9 +19,9 @@ import pika
 from pika.exceptions import AMQPError, ChannelClosed
 
 from celerytop.actions.dump import Kept
-from celerytop.actions.messages import MOVED, REMOVED, Found, Original, Post
+from celerytop.actions.messages import MOVED, REMOVED, Found, Original, Post, UnsentError
 from celerytop.actions.rabbitmq.content import Gets, Got, get_frame, publish_frames
-from celerytop.errors import BrokerError
+from celerytop.errors import BrokerError, DeniedError
 from celerytop.model.address import BrokerSettings
 from celerytop.model.queue import Message
 from celerytop.model.text import clean
@@ -42,6 +42,7 @@ class RabbitMessages:
 
     oldest_first = True
     at_once: int | None = HOLD
+    remembers = False
 
     def __init__(self, settings: BrokerSettings, link: Link) -> None:
         """Nothing is opened yet."""
@@ -162,13 +163,19 @@ class RabbitMessages:
 
     def put_back(self, dump_id: str, queue: str, kept: Sequence[Kept]) -> None:
         """See ``Messages``: at the end of the queue; AMQP knows no other place."""
-        channel = self._opened()
         self._returned = 0
-        for one in kept:
-            self._send(channel, queue, one.properties or b"\x00\x00", one.raw)
-        self._commit(channel)
+        try:
+            channel = self._opened()
+            for one in kept:
+                self._send(channel, queue, one.properties or b"\x00\x00", one.raw)
+        except BrokerError as error:  # a transaction without its commit: whoever ends it, the broker forgets it
+            raise UnsentError(str(error)) from error
+        try:
+            self._commit(channel)
+        except DeniedError as error:  # with the channel the broker has closed what was to be committed
+            raise UnsentError(str(error)) from error
         if self._returned:
-            raise BrokerError(f"the queue {clean(queue, 200)} has vanished")
+            raise UnsentError(f"the queue {clean(queue, 200)} has vanished")
 
     def publish(self, queue: str, post: Post) -> None:
         """See ``Messages``."""

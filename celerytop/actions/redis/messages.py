@@ -21,8 +21,9 @@ from typing import Any, TypeVar, cast
 import redis
 
 from celerytop.actions.dump import Kept
-from celerytop.actions.messages import MOVED, REMOVED, TAKEN, Found, Original, Post
+from celerytop.actions.messages import MOVED, REMEMBERED, REMOVED, TAKEN, Found, Original, Post
 from celerytop.actions.redis.envelope import envelope, opened, step_of
+from celerytop.actions.redis.scripts import PROBE, PUT_BACK, TAKE_OUT
 from celerytop.actions.redis.steps import steps_read
 from celerytop.errors import BrokerError, DeniedError
 from celerytop.model.address import BrokerSettings
@@ -36,52 +37,11 @@ CHUNK = 500
 FIRST_BUDGET, BUDGETS, CHUNK_TIME = 100_000, (10_000, 400_000), 0.004
 """Entries passed in one script, 10-90 ns each; so many that the server is held about this long (seconds)."""
 CHUNK_BYTES = 1 << 20
-REMEMBERED = 7 * 86400
 TRIES = 200
 """Of a watched transaction: a busy queue changes all the time."""
 NEWEST = 200
 """Messages looked at to see one that was just published."""
 
-_TAKE_OUT = """
-local source, marker, target = KEYS[1], KEYS[2], KEYS[3]
-local length, grave = redis.call('LLEN', source), ARGV[4]
-if target then redis.call('LLEN', target) end
-redis.call('SET', marker, '', 'EX', ARGV[2])
-local was, shift, passed, dug, left = {}, {[-1] = 0, [1] = 0}, 0, 0, 0
-for i = 5, #ARGV, 2 do
-  local depth, raw = tonumber(ARGV[i]), ARGV[i + 1]
-  local side = depth < 0 and -1 or 1
-  local expected = side < 0 and depth - dug or depth - 1
-  local at = expected + shift[side]
-  passed = passed + math.abs(at) / 8 + 8
-  if (side < 0) ~= (at < 0) or redis.call('LINDEX', source, at) ~= raw then
-    at = redis.call('LPOS', source, raw, 'RANK', side)
-    passed = passed + length
-    if at and side < 0 then at = at - length end
-    if at then shift[side] = at - expected end
-  end
-  if at then
-    redis.call('LSET', source, at, grave)
-    dug = dug + 1
-    if at >= 0 then left = left + 1 end
-    if target then redis.call('LPUSH', target, raw) end
-  end
-  was[#was + 1] = at and (target and 'm' or 'r') or 't'
-  if passed > tonumber(ARGV[3]) then break end
-end
-if left > 0 then redis.call('LREM', source, left, grave) end
-if dug > left then redis.call('LREM', source, left - dug, grave) end
-local all = table.concat(was)
-redis.call('SET', marker, ARGV[1] .. ':' .. all, 'EX', ARGV[2])
-return all
-"""
-"""Lengths first: a key of another type, and a full server at SET, refuse before anything has been removed.
-
-Each is looked for where it should lie, and if it is not there, in the whole list; what is found is overwritten, and all
-of that is removed in one pass. Measured on 100,000 messages of which every other one goes: 2.9 s of the server's time
-in steps of 4 ms; with LREM of each value, which compares all that lies before it, 40 s and steps of 10 ms and more.
-It ends early when it has passed many entries: what a worker has taken is sought through the whole list.
-"""
 T = TypeVar("T")
 
 
@@ -97,8 +57,19 @@ class RedisMessages:
         self._client: Any = client
         self.steps = tuple(sorted({*range(10), *settings.priority_steps}))
         """Where messages may lie: a cluster's own steps may not be known here, and kombu has ten at most."""
-        self._scripts = self._marks = True
+        self._scripts = True
+        self._marks: bool | None = None
         self._budget = FIRST_BUDGET
+
+    @property
+    def remembers(self) -> bool:
+        """See ``Messages``; not where the right to write it down is missing, or the server is full."""
+        if self._marks is None:
+            try:
+                self._marks = bool(self._ask("EVAL", PROBE, 1, self._marker("probe", "")))
+            except BrokerError:
+                self._marks = False
+        return self._marks
 
     # ------------------------------------------------------------------------------------------------ looking
     def identity(self) -> tuple[str, str | None]:
@@ -187,7 +158,7 @@ class RedisMessages:
         for one, depth in chunk:
             words += [depth, one.raw]
         begun = time.monotonic()
-        was = self._ask("EVAL", _TAKE_OUT, len(keys), *keys, *words)
+        was = self._ask("EVAL", TAKE_OUT, len(keys), *keys, *words)
         took = time.monotonic() - begun
         if took > 2 * CHUNK_TIME:
             self._budget = max(BUDGETS[0], self._budget // 2)
@@ -198,6 +169,7 @@ class RedisMessages:
     def _watched(self, raw: bytes, source: bytes, target: bytes) -> str:
         """Move one without a script: nothing happens when the queue has changed between the look and the move."""
         with translated(self._settings.address), self._client.pipeline(transaction=True) as pipe:
+            pipe.llen(source).execute()  # where MULTI is denied, what follows would be done without it
             for _ in range(TRIES):
                 try:
                     pipe.watch(source)
@@ -220,22 +192,18 @@ class RedisMessages:
 
     # ------------------------------------------------------------------------------------------------ putting
     def put_back(self, dump_id: str, queue: str, kept: Sequence[Kept]) -> None:
-        """See ``Messages``: on the right, where workers pop; all or none, and remembered where that is allowed."""
-        try:
-            self._put_back(queue, kept, self._marker("restored", dump_id) if self._marks else None)
-        except DeniedError:
-            if not self._marks:
-                raise
-            self._marks = False
-            self._put_back(queue, kept, None)
+        """See ``Messages``: on the right, where workers pop; remembered where that is allowed.
 
-    def _put_back(self, queue: str, kept: Sequence[Kept], marker: bytes | None) -> None:
-        with translated(self._settings.address), self._client.pipeline(transaction=True) as pipe:
-            for step, group in groupby(kept, key=lambda one: one.step):
-                pipe.rpush(self.key(queue, step), *(one.raw for one in group))
-            if marker is not None:
-                pipe.set(marker, kept[-1].n, ex=REMEMBERED)
-            pipe.execute()
+        Without MULTI: where that is denied, Redis runs what was meant to be inside of it all the same.
+        """
+        marker = self._marker("restored", dump_id)
+        for step, group in groupby(kept, key=lambda one: one.step):
+            rest = list(group)
+            key, raws = self.key(queue, step), [one.raw for one in rest]
+            if self.remembers:
+                self._ask("EVAL", PUT_BACK, 2, key, marker, rest[-1].n, REMEMBERED, *raws)
+            else:
+                self._ask("RPUSH", key, *raws)
 
     def last_put_back(self, dump_id: str) -> int | None:
         """See ``Messages``."""

@@ -13,6 +13,7 @@ import msgspec
 import redis
 
 from celerytop.actions.redis.envelope import step_of
+from celerytop.actions.redis.scripts import GIVE_BACK
 from celerytop.actions.redis.steps import steps_read
 from celerytop.errors import BrokerError, DeniedError
 from celerytop.model.address import BrokerSettings
@@ -27,18 +28,6 @@ LIMIT = 5000
 PAGE = 100
 LOCKED = 60
 """Seconds after which workers may restore again though we were killed. kombu's own lock is called the same."""
-
-_GIVE_BACK = """
-if redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[2] or redis.call('ZSCORE', KEYS[2], ARGV[1]) ~= ARGV[3] then
-  return 0
-end
-for i = 3, #KEYS do redis.call('LLEN', KEYS[i]) end
-for i = 3, #KEYS do redis.call('RPUSH', KEYS[i], ARGV[4]) end
-redis.call('ZREM', KEYS[2], ARGV[1])
-redis.call('HDEL', KEYS[1], ARGV[1])
-return 1
-"""
-"""Only the very message that was looked at, reserved at that very moment: a worker may have taken it again."""
 
 
 class Unacked(msgspec.Struct, frozen=True, eq=False):
@@ -143,13 +132,14 @@ class UnackedMessages:
         if self._scripts:
             keys = [self._hash, self._index, *lists]
             try:
-                return bool(self._ask("EVAL", _GIVE_BACK, len(keys), *keys, one.tag, one.raw, one.score, payload))
+                return bool(self._ask("EVAL", GIVE_BACK, len(keys), *keys, one.tag, one.raw, one.score, payload))
             except DeniedError:
                 self._scripts = False
         return self._watched(one, lists, payload)
 
     def _watched(self, one: Unacked, lists: Sequence[bytes], payload: bytes) -> bool:
         with translated(self._settings.address), self._client.pipeline(transaction=True) as pipe:
+            pipe.hlen(self._hash).execute()  # where MULTI is denied, what follows would be done without it
             for _ in range(100):
                 try:
                     pipe.watch(self._hash, self._index)

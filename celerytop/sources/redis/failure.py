@@ -33,6 +33,7 @@ _WITHOUT_ITS_WORD: tuple[tuple[type[Exception], str], ...] = (
     (redis.exceptions.MovedError, "MOVED"),
 )
 """Classes of redis-py for which it cuts the first word off the message."""
+_IN_SCRIPT = "user executing the script can't"
 _FOREIGN_PORTS = {5671: "RabbitMQ", 5672: "RabbitMQ", 15672: "RabbitMQ's management API"}
 
 
@@ -73,9 +74,13 @@ def user_of(address: Address | None) -> str:
 
 def _of_rights(error: BaseException, address: Address | None, where: str) -> BrokerError | None:
     """NOPERM: "this user has no permissions to run the 'client|list' command" names the right."""
+    text, user = _text(error), user_of(address)
+    if isinstance(error, redis.ResponseError) and _IN_SCRIPT in text:
+        return DeniedError(f"user {user} may not do all that a script of ours does: {text.partition(' script:')[0]}")
+    if isinstance(error, redis.ResponseError) and text.startswith("EXEC without MULTI"):
+        return DeniedError(f"user {user} may not run multi. Needs: +multi")  # its own answer is overwritten by this one
     if not isinstance(error, redis.exceptions.NoPermissionError):
         return None
-    text, user = _text(error), user_of(address)
     if found := re.search(r"run the '([^']+)' command", text):
         return DeniedError(f"user {user} may not run {found[1]}. Needs: +{found[1]}")
     what = "channels" if "channel" in text else "keys"

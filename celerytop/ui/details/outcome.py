@@ -97,10 +97,12 @@ def next_words(rung: str) -> str:
     """The next rung in words.
 
     >>> next_words("SIGKILL"), next_words("tree"), next_words("kill_worker")
-    ('SIGKILL through the worker', 'kill the process tree on this host', "kill the worker's process on this host")
+    ('SIGKILL from this host', 'kill the process tree on this host', "kill the worker's process on this host")
     """
     others = {"tree": "kill the process tree on this host", "kill_worker": "kill the worker's process on this host"}
-    return others.get(rung, f"{rung} through the worker")
+    if rung == "SIGUSR1":  # the first one after a revoke alone: its worker still lists it
+        return "SIGUSR1 through the worker"
+    return others.get(rung, f"{rung} from this host")
 
 
 def _sentence(text: str, width: int, look: Look) -> Iterator[Line]:

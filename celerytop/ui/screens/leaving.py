@@ -1,4 +1,7 @@
-"""Before leaving: only when an action is still being watched, or events were switched on from here."""
+"""Before leaving: only when an action is still being watched, or what was changed from here could be put back.
+
+Only this celerytop knows who took from a queue before it was paused, and whose events were off.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,12 @@ from typing import TYPE_CHECKING
 from textual import events
 
 from celerytop.columns.actions import result, what, whom
-from celerytop.model.action import DisableEvents
 from celerytop.model.snapshot import Snapshot
+from celerytop.model.text import some
 from celerytop.ui.screens.asking import Asking
 from celerytop.ui.widgets.boxed import wrapped
 from celerytop.ui.widgets.painted import Spans
-from celerytop.undo import enabled_here
+from celerytop.undo import enabled_here, paused_here, restoring
 
 if TYPE_CHECKING:
     from celerytop.ui.app import CelerytopApp
@@ -23,7 +26,7 @@ def ask_before_leaving(top: CelerytopApp) -> bool:
     """Ask, if there is a reason to; asked twice, it is meant."""
     if isinstance(top.screen, Leaving):
         return False
-    if not _unfinished(top.newest) and not enabled_here(top.newest):
+    if not _unfinished(top.newest) and not restoring(top.newest):
         return False
     top.push_screen(Leaving(), lambda leave: top.exit() if leave else None)
     return True
@@ -45,11 +48,11 @@ class Leaving(Asking[bool]):
     def __init__(self) -> None:
         super().__init__()
         self.undoing = 0
-        """Number of the last action before events are switched off; then it leaves when that is settled."""
+        """Number of the last action before all is put back; then it leaves when that is settled."""
 
     def look_again(self) -> None:
-        """Leave once what was switched on is off again."""
-        if self.undoing and not _unfinished(self.top.newest) and not enabled_here(self.top.newest):
+        """Leave once what was changed is as it was."""
+        if self.undoing and not _unfinished(self.top.newest) and not restoring(self.top.newest):
             self.leave(True)
             return
         super().look_again()
@@ -62,7 +65,7 @@ class Leaving(Asking[bool]):
         """See ``Asking``."""
         now = self.top.newest
         out: list[Spans] = []
-        unfinished, on = _unfinished(now), enabled_here(now)
+        unfinished, on, paused = _unfinished(now), enabled_here(now), paused_here(now)
         if unfinished:
             out.append([("Not settled yet; whoever leaves does not learn what became of it:", "warn")])
             for text in unfinished[:4]:
@@ -70,7 +73,11 @@ class Leaving(Asking[bool]):
         if on:
             names = f"{on[0]}" + (f" and {len(on) - 1} more" if len(on) > 1 else "")
             out += wrapped(f"Task events were switched on from here: {names}", width, "warn", most=2)
-        off = [("   d: switch events off, then leave", "dim")] if on and not self.undoing else []
+        for queue, workers in list(paused.items())[:4]:
+            told = f"{queue} was paused from here, and stays so: on {some(workers, 2)}. Who took from it is forgotten."
+            out += wrapped(told, width, "warn", most=2)
+        undo = "switch events off" if not paused else "resume" if not on else "undo all this"
+        off = [(f"   d: {undo}, then leave", "dim")] if (on or paused) and not self.undoing else []
         return [*out, [("[ Stay ]", "cursor"), ("   y: leave", "dim"), *off, ("   esc: stay", "dim")]]
 
     def pressed(self, event: events.Key) -> None:
@@ -79,6 +86,7 @@ class Leaving(Asking[bool]):
             self.leave(None)
         elif event.character == "y":
             self.leave(True)
-        elif event.character == "d" and not self.undoing and (on := enabled_here(self.top.newest)):
+        elif event.character == "d" and not self.undoing and (undo := restoring(self.top.newest)):
             self.undoing = 1 + max((report.number for report in self.top.newest.actions), default=0)
-            self.top.submit(DisableEvents(workers=on))
+            for action in undo:
+                self.top.submit(action)
