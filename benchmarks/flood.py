@@ -13,7 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from benchmarks.publish import Chunk, for_redis, redis_socket
 from benchmarks.stream import messages
@@ -41,6 +41,8 @@ class Flooded(NamedTuple):
     """Bytes that Redis held for the reader, at most."""
     cut_off: int
     """Connections that Redis ended because of their buffers, and times that the reader was down."""
+    not_read: float
+    """Seconds in which task events were not asked for."""
 
 
 def flood(seconds: float = SECONDS, rate: float = 0.0, publishers: int = PUBLISHERS) -> Flooded:
@@ -68,7 +70,8 @@ def flood(seconds: float = SECONDS, rate: float = 0.0, publishers: int = PUBLISH
         published = sum(int(one.stdout.read()) for one in crowd if one.stdout is not None)
         told = json.loads(reader.communicate("end\n")[0])
         ended = int(client.info("stats").get("client_output_buffer_limit_disconnections", 0))
-    return Flooded(published, took, told["folded"], Counter(told["dropped"]), held, ended + told["down"])
+    cut_off = ended + told["down"]
+    return Flooded(published, took, told["folded"], Counter(told["dropped"]), held, cut_off, told["not_read"])
 
 
 def _process(*words: str) -> subprocess.Popen[str]:
@@ -134,9 +137,10 @@ def read(url: str) -> None:
     sys.stdin.readline()
     while time.monotonic() - heard_at < SETTLED:
         time.sleep(LOOK)
-    found: dict[str, Any] = dict(monitor.picture().losses.dropped_by_kind)
+    lost = monitor.picture().losses
     monitor.stop()
-    print(json.dumps({"folded": folded, "dropped": found, "down": begun - 1}), flush=True)
+    found = {"folded": folded, "dropped": dict(lost.dropped_by_kind), "down": begun - 1, "not_read": lost.not_read_for}
+    print(json.dumps(found), flush=True)
 
 
 if __name__ == "__main__":

@@ -141,7 +141,8 @@ def flooded(found: Flooded) -> Row:
         f"{found.published / found.seconds:,.0f} events/s, a flood by {PUBLISHERS} publishers, {found.seconds:.0f} s",
         f"{found.folded / found.seconds:,.0f} folded, {dropped / found.seconds:,.0f} dropped a second ({kinds}); "
         f"cut off {found.cut_off} times; Redis held {found.buffer / 2**20:.1f} of 32 MB; "
-        f"{(found.folded + dropped) / found.published:.1%} accounted for",
+        f"{(found.folded + dropped) / found.published:.1%} accounted for"
+        + (f", not read for {found.not_read:.1f} s" if found.not_read else ""),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -11,11 +12,13 @@ import redis
 
 from celerytop.cluster import Cluster
 from celerytop.columns import losses
-from celerytop.model.observation import UP, EventsReceived, Observation, SourceChanged
-from celerytop.model.snapshot import ClusterInfo
+from celerytop.model.observation import DOWN, UP, EventsReceived, Observation, SourceChanged
+from celerytop.model.snapshot import ClusterInfo, Snapshot
+from celerytop.model.worker import ALIVE
 from celerytop.monitor import Monitor, runners
 from celerytop.monitor.runners import RETRY_AFTER
 from celerytop.sources.later import LaterSource
+from celerytop.sources.redis import narrow
 from celerytop.sources.redis.events import RedisEvents
 from tests.rig import RedisServer, wait_until
 from tests.sources.redis.site import envelope, settings_of
@@ -112,6 +115,44 @@ def test_who_is_cut_off_again_and_again_comes_back_less_often(
         monitor.stop()
 
 
+def test_what_was_not_even_read_is_told_and_workers_stay_alive(
+    redis_server: RedisServer, monitor: Monitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(narrow, "ASK", 1)
+    monkeypatch.setattr(narrow, "LOSING", 1)  # bytes after a question: whatever comes is too much
+    before, client = subscriber(redis_server), redis_server.client()
+
+    def flood() -> Snapshot:
+        pipeline = client.pipeline(transaction=False)
+        for number in range(300):
+            pipeline.publish("/0.celeryev/task.succeeded", envelope(EVENT % (number, time.time(), PAD)))
+        pipeline.publish("/0.celeryev/worker.heartbeat", envelope(BEAT % time.time()))
+        pipeline.execute()
+        return monitor.picture()
+
+    wait_until(lambda: flood().losses.not_read_for > 0, 60, "task events were not asked for")
+    wait_until(lambda: "w@h" in flood().workers, 60, "its heartbeat was heard")
+    monkeypatch.undo()
+
+    def comes() -> bool:
+        client.publish("/0.celeryev/worker.heartbeat", envelope(BEAT % time.time()))
+        client.publish("/0.celeryev/task.succeeded", envelope(EVENT % (10**6, time.time(), PAD)))
+        return "1000000" in monitor.picture().tasks
+
+    wait_until(comes, 30, "an event comes again")
+    wait_until(lambda: subscribed(client) == before, 30, "all is asked for again, on the same connection")
+    seen = monitor.picture()
+    assert "task events not read for" in seen.gaps[-1].reason
+    assert any("task events not read for" in sentence for sentence in losses(seen))
+    assert seen.workers["w@h"].state == ALIVE
+    assert [source.state for source in seen.sources] == [UP]
+
+
+def subscribed(client: redis.Redis) -> str | None:
+    """Who listens to all events now."""
+    return next((one["id"] for one in client.client_list() if one["psub"] == "1"), None)
+
+
 KINDS = ("task-sent", "task-received", "task-started", "task-succeeded", "task-failed")
 ANY = b'{"type":"%b","uuid":"%d","hostname":"w@h","timestamp":%f,"result":"1","exception":"E()","pad":"%b"}'
 BEAT = b'{"type":"worker-heartbeat","hostname":"w@h","timestamp":%f,"pid":1,"freq":2.0,"active":0,"processed":0}'
@@ -175,3 +216,14 @@ def test_in_a_flood_each_event_is_folded_or_counted_by_its_kind(redis_server: Re
         assert redis_server.client().info("stats").get("client_output_buffer_limit_disconnections", 0) == 0
     finally:
         monitor.stop()
+
+
+def test_ctrl_z_does_not_wait_for_a_stream_that_is_not_open(redis_server: RedisServer, monitor: Monitor) -> None:
+    redis_server.kill()
+    wait_until(lambda: monitor.picture().sources[0].state == DOWN, 30, "it is seen")
+    suspending = threading.Thread(target=monitor.suspend, args=(600.0,), daemon=True)
+    suspending.start()
+    wait_until(lambda: not suspending.is_alive(), 60, "nothing to close")
+    redis_server.start()
+    monitor.resume()
+    wait_until(lambda: monitor.picture().sources[0].state == UP, 60, "it listens again")

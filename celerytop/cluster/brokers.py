@@ -61,6 +61,11 @@ class BrokerBook:
         ours = {row.db for row in rows if row.own}
         return {row.address for row in rows if row.db in ours and not row.own}
 
+    def owners(self) -> dict[str, str]:
+        """Far ends of connections to the worker whose they are, where the broker (RabbitMQ) tells."""
+        rows = (self._broker.client_list or ()) if self._broker is not None else ()
+        return {row.address: row.worker for row in rows if row.worker is not None}
+
     def version(self) -> str | None:
         """E.g. ``redis 7.0.15``; ``None`` is not known."""
         broker = self._broker

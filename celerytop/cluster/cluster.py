@@ -141,7 +141,8 @@ class Cluster:
         workers = yield from self._worker_pictures.see(now, reach)
         everyone = self._everyone_answers()
         unacked = self._orphans.see(self._unacked, everyone, now)
-        queues = yield from self._queue_pictures.see(everyone, self._unacked, now, reach)
+        fresh = not (reach.cut_off() or self._sources.down_with("control", "queues"))
+        queues = yield from self._queue_pictures.see(everyone, fresh, self._unacked, now, reach)
         yield
         hosts = self._hosts.picture(self._workers.nodes, self._store.tasks)
         numbers = self._add_up(unacked, reach, now)
@@ -190,9 +191,10 @@ class Cluster:
     def _events(self, observation: EventsReceived) -> None:
         at = observation.at
         self._sources.alive("events", at)
+        self._sources.hears(not observation.deaf, at)
         self._folder.fold(observation.events, at)
         self._store.settle()
-        if observation.bad or observation.other or observation.dropped:
+        if observation.bad or observation.other or observation.dropped or observation.not_read:
             self._lost(observation)
 
     def _lost(self, observation: EventsReceived) -> None:
@@ -203,11 +205,12 @@ class Cluster:
             other=losses.other + observation.other,
             dropped=losses.dropped + observation.dropped,
             dropped_by_kind=_more(losses.dropped_by_kind, observation),
+            not_read_for=losses.not_read_for + observation.not_read,
         )
         if observation.last_bad is not None:
             self._bad_events.append(observation.last_bad)
-        if observation.dropped:
-            self._sources.dropped(observation.dropped, observation.at)
+        if observation.dropped or observation.not_read:
+            self._sources.dropped(observation.dropped, observation.not_read, observation.at)
             self._workers.events_lost()
 
     def _source(self, change: SourceChanged) -> None:
@@ -238,7 +241,8 @@ class Cluster:
         exact = any(queue.messages is not None for queue in observation.queues)
         self._sources.alive("queues" if exact else "management", observation.at)
         self._queues.measured(observation)
-        self._counted.queues_measured = self._counted.queues_measured or exact or not observation.queues
+        if exact or not (observation.queues or observation.note):  # none, and nothing kept us from finding one
+            self._counted.queues_measured = True
         if observation.unacked is not None:
             self._unacked = observation.unacked
             for message in observation.unacked.messages:
@@ -261,7 +265,7 @@ class Cluster:
                 self._broker.walked(walk)
             case HostMeasured(at=at, host=host):
                 self._sources.alive("host", at)
-                self._hosts.measured(host, self._workers.nodes)
+                self._hosts.measured(host, self._workers.nodes, self._broker.owners)
                 if self._workers.strangers and self._adopt(at):
                     self._hosts.measured(host, self._workers.nodes)
             case _:
@@ -283,7 +287,7 @@ class Cluster:
 
     def _see_types(self, busy: int | None, now: float, reach: Reach) -> dict[str, TaskType]:
         active = self._worker_pictures.running if self._worker_pictures.telling else None
-        return self._types.picture(now, _since(reach, now), active, busy)
+        return self._types.picture(now, _since(reach, now), active, busy, told=not self._worker_pictures.silent)
 
     def _add_up(self, unacked: Unacked | None, reach: Reach, now: float) -> Totals:
         workers, queues = self._worker_pictures.tally, self._queue_pictures.tally

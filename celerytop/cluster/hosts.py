@@ -6,7 +6,8 @@ worker's word, and the start time must agree.
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections import Counter
+from collections.abc import Callable, Container, Iterable, Mapping
 
 from msgspec.structs import replace
 
@@ -30,10 +31,15 @@ class Hosts:
         self._mains: dict[str, dict[int, str]] = {}
         """By machine: main pid to node name, as joined."""
 
-    def measured(self, host: Host, nodes: Mapping[str, Node]) -> None:
-        """Take a new look at one machine; tell the workers on it how their main process does."""
+    def measured(self, host: Host, nodes: Mapping[str, Node], owners: Callable[[], Mapping[str, str]] = dict) -> None:
+        """Take a new look at one machine; tell the workers on it how their main process does.
+
+        Args:
+            owners: far end of a connection to the worker whose it is, where the broker tells.
+        """
         self._hosts[host.name] = host
         mains = {process.pid: process for process in host.processes if process.role == "main"}
+        _recognise(mains.values(), host, nodes, owners)
         joined: dict[int, str] = {}
         for node in nodes.values():
             main = _main_of(node, host, mains)
@@ -66,6 +72,29 @@ class Hosts:
             processes = tuple(_named(process, joined, running) for process in host.processes)
             found[name] = replace(host, processes=processes)
         return found
+
+
+def _recognise(
+    mains: Iterable[Process], host: Host, nodes: Mapping[str, Node], owners: Callable[[], Mapping[str, str]]
+) -> None:
+    """Give its pid to a worker that has never shown itself and whose name the broker (RabbitMQ) tells.
+
+    It was busy in the solo pool, or frozen, before we began to look. Its process is the one that holds a connection of
+    the worker's, or the only one here of that name when the name is one of this machine's.
+    """
+    mute = [process for process in mains if _nameless(nodes.get(process.nodename or ""))]
+    if not mute:
+        return
+    whose, alike = owners(), Counter(process.nodename for process in mute)
+    for process in mute:
+        node = nodes[process.nodename or ""]
+        here = alike[process.nodename] == 1 and same_host(node.host, host.name)
+        if here or any(whose.get(end) == node.nodename for end in process.sockets or ()):
+            node.sight(process.pid, host.measured_at)
+
+
+def _nameless(node: Node | None) -> bool:
+    return node is not None and node.pid is None and node.seen_at() is None and node.present_at is not None
 
 
 def _main_of(node: Node, host: Host, mains: Mapping[int, Process]) -> Process | None:

@@ -91,7 +91,12 @@ def drains_in(messages: int | None, net: float | None) -> float | None:
 
 
 def state_word(
-    messages: int | None, consumers: int | None, exists: bool | None, net: float | None, traffic: float | None
+    messages: int | None,
+    consumers: int | None,
+    exists: bool | None,
+    net: float | None,
+    traffic: float | None,
+    unacked: int | None = None,
 ) -> str | None:
     """One word for a queue; ``None`` is not known.
 
@@ -101,20 +106,23 @@ def state_word(
         exists: ``False`` when the broker says there is no such queue.
         net: change a second.
         traffic: messages in or out a second, whichever is more.
+        unacked: taken and not done with; where nobody consumes, their worker is gone or does not take more.
 
     >>> state_word(5, 0, None, None, None), state_word(0, 0, None, None, None), state_word(0, 2, None, 0.0, None)
     ('no consumer', 'unused', 'idle')
     >>> state_word(900, 2, None, 3.0, 10.0), state_word(900, 2, None, -3.0, None), state_word(900, 2, None, 0.1, 9.0)
     ('growing', 'draining', 'steady')
+    >>> state_word(0, 0, None, None, None, unacked=4)
+    'no consumer'
     """
     if exists is False:
         return "gone"
     if messages is None:
         return None
+    if consumers == 0 and (messages or unacked):
+        return "no consumer"
     if messages == 0:
         return "unused" if consumers == 0 else "idle"
-    if consumers == 0:
-        return "no consumer"
     if net is None:
         return None
     noise = max(NOISE * traffic if traffic is not None else NOISE * messages / LOOK_BACK, 5 / LOOK_BACK)

@@ -170,7 +170,8 @@ def _silence(signs: Signs, now: float) -> tuple[str, str]:
     if signs.pool == "solo":
         return BUSY_SOLO, _solo(signs, silent)
     if signs.present and signs.missed >= MISSED:
-        return FROZEN, f"connected and mute: {signs.missed} pings unanswered, no sign for {silent}"
+        perhaps = "" if signs.pool is not None else "; or a busy solo worker, for its pool is not known"
+        return FROZEN, f"connected and mute: {signs.missed} pings unanswered, no sign for {silent}{perhaps}"
     if signs.present:
         return SILENT, f"connected, but no heartbeat and no answer for {silent}"
     if signs.process is not None:

@@ -8,6 +8,7 @@ from celerytop.cluster.queues import Queues
 from celerytop.cluster.sources import Sources
 from celerytop.cluster.worker_pictures import WorkerPictures
 from celerytop.cluster.workers import Workers
+from celerytop.format import duration
 from celerytop.model.observation import DOWN, UP
 from celerytop.model.queue import Unacked
 from celerytop.model.snapshot import ClusterInfo
@@ -41,9 +42,7 @@ def notes(
     if management is not None and management.state == DOWN and sources.up("queues"):
         yield UNSEEN
     yield from _slow(sources)
-    if unacked is not None and unacked.count and not unacked.complete:
-        seen = len(unacked.messages)
-        yield f"only {seen:,} of {unacked.count:,} unacked messages were looked at: orphans may be more"
+    yield from _unacked(unacked)
     if queues.note:
         yield queues.note
     if queues.leftovers:
@@ -52,6 +51,23 @@ def notes(
         yield f"this machine's clock is {abs(clock_off):.0f} s {'ahead of' if clock_off > 0 else 'behind'} all workers'"
     if workers.turned_away:
         yield f"{workers.turned_away:,} signs of more than 20,000 node names were ignored"
+
+
+def _unacked(unacked: Unacked | None) -> Iterator[str]:
+    """When Redis' messages come back: facts, 4.3."""
+    if unacked is None:
+        return
+    if unacked.orphaned:
+        where = some([name for name, _ in unacked.orphaned_by_queue], NAMED)
+        after = duration(unacked.visibility_timeout)
+        many, are = ("message", "is") if unacked.orphaned == 1 else ("messages", "are")
+        yield (
+            f"{unacked.orphaned:,} unacked {many} of {where} {are} claimed by no living worker: "
+            f"given back by another {after} after being taken"
+        )
+    if unacked.count and not unacked.complete:
+        seen = len(unacked.messages)
+        yield f"only {seen:,} of {unacked.count:,} unacked messages were looked at: orphans may be more"
 
 
 def _slow(sources: Sources) -> Iterator[str]:

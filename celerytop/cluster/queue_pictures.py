@@ -48,12 +48,13 @@ class QueuePictures:
         self._at = 0.0
 
     def see(
-        self, everyone: bool, unacked: Unacked | None, now: float, reach: Reach
+        self, everyone: bool, fresh: bool, unacked: Unacked | None, now: float, reach: Reach
     ) -> Generator[None, None, Mapping[str, Queue]]:
         """All queues at ``now``; never changed after. Pauses now and then: what is folded meanwhile may be in it.
 
         Args:
             everyone: all workers that listen have told what they consume.
+            fresh: what they told can change; else it is of the moment the lengths are of.
             unacked: as measured.
             now: our clock.
             reach: what reaches us.
@@ -61,7 +62,7 @@ class QueuePictures:
         removed, self._queues.removed = self._queues.removed, []
         for record in removed:
             self.tally.change(self._pictures.pop(record.name, None), None)
-        self._consumers(everyone, fresh=not reach.cut_off())
+        self._consumers(everyone, fresh)
         self._unacked_now(unacked)
         due = self._due(now, reach)
         since = reach.events_since if reach.events_since is not None else now
@@ -185,9 +186,10 @@ def picture(
     coming, going = _rates(record, queue, workers, number, net, now, since)
     oldest, at_least = _oldest(record, queue, number, tasks, now)
     traffic = max((rate for rate in (coming, going) if rate is not None), default=None)
+    held = _held(queue, workers, unacked, now)
     return msgspec.structs.replace(
         queue,
-        unacked=_held(queue, workers, unacked, now),
+        unacked=held,
         consumers=number,
         workers=tuple(record.consumed_by or ()),
         in_rate=coming,
@@ -197,7 +199,7 @@ def picture(
         oldest_age=oldest,
         oldest_at_least=at_least,
         trend=record.lengths.history.series(),
-        state=state_word(queue.messages, number, queue.exists, net, traffic),
+        state=state_word(queue.messages, number, queue.exists, net, traffic, held),
         started=record.started,
     )
 

@@ -25,7 +25,9 @@ class Sources:
         self._cut_off_since: float | None = None
         self._open: Gap | None = None
         self._shedding: Gap | None = None
-        self._dropped = 0
+        self._dropped, self._not_read = 0, 0.0
+        self._deaf_since: float | None = None
+        self._hears_since: float | None = None
 
     def status(self, name: str) -> SourceStatus | None:
         """One of them."""
@@ -35,6 +37,13 @@ class Sources:
         """Whether it works now."""
         status = self._statuses.get(name)
         return status is not None and status.state == UP
+
+    def down_with(self, name: str, other: str) -> bool:
+        """Whether it is down and the other was not heard of since: what both have told is of the same age."""
+        one, two = self._statuses.get(name), self._statuses.get(other)
+        if one is None or two is None or one.state != DOWN:
+            return False
+        return two.seen_at is None or (one.since_at is not None and two.seen_at <= one.since_at)
 
     def alive(self, name: str, at: float) -> None:
         """It was heard of."""
@@ -70,19 +79,30 @@ class Sources:
         )
         if change.name == "events":
             self._gap(before, change)
+            if not same:
+                self._deaf_since = None
         self._cut(change.at)
 
-    def dropped(self, number: int, at: float) -> None:
-        """So many events were shed."""
+    def dropped(self, number: int, not_read: float, at: float) -> None:
+        """So many events were shed; for so many seconds those of tasks were not asked for."""
         last = self._shedding
         if last is not None and last.until_at is not None and at - last.until_at <= TOGETHER and last in self._gaps:
             self._gaps.remove(last)
-            self._dropped += number
             since = last.since_at
         else:
-            self._dropped, since = number, at
-        self._shedding = Gap(since, at, f"{self._dropped:,} events dropped: more came than could be folded")
+            self._dropped, self._not_read = 0, 0.0
+            since = at - not_read
+        self._dropped += number
+        self._not_read += not_read
+        self._shedding = Gap(since, at, _shedding(self._dropped, self._not_read))
         self._gaps.append(self._shedding)
+
+    def hears(self, everyone: bool, at: float) -> None:
+        """Whether what workers say of themselves gets through; while it does not, events tell nothing of them."""
+        if everyone and self._deaf_since is not None:
+            self._deaf_since, self._hears_since = None, at
+        elif not everyone and self._deaf_since is None:
+            self._deaf_since = at
 
     def picture(self) -> tuple[SourceStatus, ...]:
         """All of them."""
@@ -95,12 +115,14 @@ class Sources:
     def reach(self, muted: str | None) -> Reach:
         """What reaches us of the workers; ``muted`` is why nobody can publish."""
         events, control = self._statuses.get("events"), self._statuses.get("control")
+        heard = events if self._deaf_since is None else None
+        since = _since(heard)
         return Reach(
-            events_since=_since(events),
-            events_at=events.seen_at if events is not None and events.state == UP else None,
+            events_since=since if since is None else max(since, self._hears_since or since),
+            events_at=heard.seen_at if heard is not None and heard.state == UP else None,
             control_since=_since(control),
             control_at=control.seen_at if control is not None and control.state == UP else None,
-            cut_off_since=self._cut_off_since,
+            cut_off_since=self._cut_off_since if self._cut_off_since is not None else self._deaf_since,
             muted=muted,
         )
 
@@ -122,6 +144,20 @@ class Sources:
         elif self._cut_off_since is None and any(state != STARTING for state in states):
             seen = [status.seen_at for status in self._statuses.values() if status.seen_at is not None]
             self._cut_off_since = max(seen, default=None)
+
+
+def _shedding(dropped: int, not_read: float) -> str:
+    """Why there is a gap.
+
+    >>> _shedding(1200, 0.0)
+    '1,200 events dropped: more came than could be folded'
+    >>> _shedding(0, 3.21)
+    'task events not read for 3.2 s: more came than could be read'
+    """
+    if not not_read:
+        return f"{dropped:,} events dropped: more came than could be folded"
+    lost = f"{dropped:,} events dropped, " if dropped else ""
+    return f"{lost}task events not read for {not_read:.1f} s: more came than could be read"
 
 
 def _since(status: SourceStatus | None) -> float | None:

@@ -45,9 +45,9 @@ class TypeRecord:
         self._rate_history = History()
         self._shown: tuple[int, int, Quantiles, Quantiles] = (0, 0, Quantiles(0), Quantiles(0))
 
-    def picture(self, now: float, since: float, active: int | None, busy: int | None) -> TaskType:
-        """As a value. ``active`` of ``busy`` slots run it."""
-        rate = self.finished.rate(now, since)
+    def picture(self, now: float, since: float, active: int | None, busy: int | None, told: bool = True) -> TaskType:
+        """As a value. ``active`` of ``busy`` slots run it. Not ``told``: some who may run it send no events."""
+        rate = self.finished.rate(now, since) if told or self.received or self.started or self.finished.total else None
         self._rate_history.put(now, rate)
         history = self._rate_history.series()
         done = self.succeeded + self.failed
@@ -102,16 +102,19 @@ class Types:
             record.finished.clear()
 
     def picture(
-        self, now: float, since: float, active: Mapping[str | None, int] | None, busy: int | None
+        self, now: float, since: float, active: Mapping[str | None, int] | None, busy: int | None, told: bool = True
     ) -> dict[str, TaskType]:
-        """All as values. ``active``: busy slots by task name; ``None`` where nobody tells them."""
+        """All as values. ``active``: busy slots by task name; ``None`` where nobody tells them.
+
+        ``told``: everybody sends task events. Else nothing is said of how often a name of which none came finishes.
+        """
         for name in active or ():
             if name is not None and name not in self.records:
                 self.record(name)
         found: dict[str, TaskType] = {}
         for name, record in self.records.items():
             number = active.get(name, 0) if active is not None else None
-            found[name] = record.picture(now, since, number, busy)
+            found[name] = record.picture(now, since, number, busy, told)
         return found
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from celerytop.format import ago, count
+from celerytop.format import ago, count, duration
 from celerytop.model.event import BadEvent
 from celerytop.model.snapshot import Losses, Snapshot
 from celerytop.model.text import some
@@ -20,7 +20,19 @@ def losses(snapshot: Snapshot) -> tuple[str, ...]:
         (lost.capped_replies, "replies of workers cut: too many tasks to read"),
         (lost.late_replies, "replies of workers came too late, or belong to no question"),
     )
-    return tuple(f"{count(number)} {words}" for number, words in told if number)
+    counted = [f"{count(number)} {words}" for number, words in told if number]
+    return tuple([*not_read(lost), *counted])
+
+
+def not_read(lost: Losses) -> tuple[str, ...]:
+    """That task events were not even read; nothing when they were.
+
+    >>> not_read(Losses(not_read_for=3.21)), not_read(Losses())
+    (('task events not read for 3.2s: more came than could be read',), ())
+    """
+    if not lost.not_read_for:
+        return ()
+    return (f"task events not read for {duration(lost.not_read_for)}: more came than could be read",)
 
 
 def by_kind(lost: Losses, most: int = 20) -> str:

@@ -61,6 +61,10 @@ class EventsReceived(msgspec.Struct, frozen=True, eq=False):
     """Shed on purpose because more came than could be folded."""
     dropped_by_kind: Mapping[str, int] = {}
     """The same by Celery's name of the event's type, as ``snapshot.Losses`` tells them; empty: not told."""
+    not_read: float = 0.0
+    """Seconds in which task events were not asked for, because more came than could even be read."""
+    deaf: bool = False
+    """Nor was what workers say of themselves, and still it is not: this account may not ask for it alone."""
 
 
 class Pong(msgspec.Struct, frozen=True, gc=False):

@@ -156,6 +156,12 @@ class StreamRunner(Runner):
     def fold(self, observation: Observation) -> None:
         self.monitor.fold(observation, self._source.drain)
 
+    def _failed(self, sentence: str, delays: tuple[float, ...]) -> None:
+        """See ``Runner``. While it waits to try again nothing is open: Ctrl-Z need not wait for it."""
+        self.quiet.set()
+        super()._failed(sentence, delays)
+        self.quiet.clear()
+
     def _rest(self) -> None:
         self.report(DOWN, "celerytop was suspended (Ctrl-Z)")
         self.quiet.set()

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from celerytop.columns.losses import by_kind
+from celerytop.columns.losses import by_kind, not_read
 from celerytop.columns.queues import FEW
 from celerytop.format import count, duration
 from celerytop.model import worker as states
@@ -144,6 +144,8 @@ def _losses(snapshot: Snapshot) -> Iterator[News]:
         gap = snapshot.gaps[-1]
         length = "goes on" if gap.until_at is None else duration(gap.until_at - gap.since_at)
         yield News("warn" if gap.until_at is None else "note", f"gap in events: {length}, {gap.reason}", "3")
+    for sentence in not_read(losses):
+        yield News("warn", sentence, "5")
     shed = by_kind(losses, 2)
     last = f" (last: {snapshot.bad_events[-1].reason})" if snapshot.bad_events else ""
     for number, tone, one, many in (

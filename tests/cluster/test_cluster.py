@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from celerytop.cluster.notes import UNSEEN
+from celerytop.columns import losses
 from celerytop.model.broker import BrokerClient, KeyWalk, RabbitBroker, RabbitNode, RedisBroker
 from celerytop.model.event import BadEvent, TaskReceived, TaskSent, TaskStarted, TaskSucceeded, WorkerOffline
 from celerytop.model.host import Process
@@ -60,6 +61,22 @@ def test_losses_are_counted_and_shown() -> None:
     assert gap.reason.startswith("700 events dropped")
     fed.answers(8, listed("reserved", total=5000), asked=("reserved",), late=3)
     assert (fed.at(8).losses.late_replies, fed.at(8).losses.capped_replies) == (3, 1)
+
+
+def test_that_events_were_not_even_read_is_told() -> None:
+    fed = Fed()
+    fed.events(10, not_read=0.25)
+    [gap] = fed.at(10).gaps
+    assert (gap.since_at, gap.until_at) == (T0 + 9.75, T0 + 10)
+    assert gap.reason == "task events not read for 0.2 s: more came than could be read"
+    fed.events(11, dropped=1200)
+    fed.events(12, not_read=1.0)
+    seen = fed.at(12)
+    assert (seen.losses.not_read_for, seen.losses.dropped) == (1.25, 1200)
+    assert [gap.reason for gap in seen.gaps] == [
+        "1,200 events dropped, task events not read for 1.2 s: more came than could be read"
+    ]
+    assert losses(seen)[0] == "task events not read for 1.2s: more came than could be read"
 
 
 def test_active_makes_tasks_known_where_no_event_told() -> None:

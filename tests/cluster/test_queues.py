@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from celerytop.model.event import TaskReceived, TaskSent, WorkerOffline
-from celerytop.model.observation import DOWN, Conf, InspectedTask, Pong, QueuesConsumed, SourceChanged
+from celerytop.model.observation import DOWN, UP, Conf, InspectedTask, Pong, QueuesConsumed, SourceChanged
 from celerytop.model.queue import Message, Queue, Unacked
 from celerytop.model.worker import ConsumedQueue
 from tests.cluster.feeding import T0, Fed
@@ -63,6 +63,25 @@ def test_consumers_are_counted_from_active_queues_and_nobody_only_when_all_have_
     fed.beat(6, "w2@h")  # one more is there, and has told nothing yet
     assert fed.at(6).queues["nobody"].consumers is None
     assert fed.at(6).queues["celery"].consumers == 1
+
+
+def test_that_nobody_consumes_is_kept_with_the_length_it_was_told_with() -> None:
+    """A frozen broker: workers' answers are missed before the stream of events is."""
+    fed = Fed()
+    fed.beats(0, 4)
+    fed.queues(4, Queue("celery", messages=0), Queue("nobody", messages=3))
+    fed.tells_all(5)
+    assert fed.at(5).queues["nobody"].state == "no consumer"
+    fed.cluster.apply(SourceChanged(T0 + 7, "control", DOWN, "sends nothing"))
+    assert fed.quietly(7.1).queues["nobody"].state == "no consumer"
+    fed.cluster.apply(SourceChanged(T0 + 8, "queues", DOWN, "sends nothing"))
+    fed.cluster.apply(SourceChanged(T0 + 9, "events", DOWN, "sends nothing"))
+    kept = fed.quietly(10).queues
+    assert (kept["nobody"].consumers, kept["nobody"].state, kept["celery"].consumers) == (0, "no consumer", 1)
+    fed.cluster.apply(SourceChanged(T0 + 12, "queues", UP))
+    fed.cluster.apply(SourceChanged(T0 + 12, "events", UP))
+    fed.queues(13, Queue("nobody", messages=4))
+    assert fed.quietly(13).queues["nobody"].consumers is None, "another length, and nobody was asked since"
 
 
 def test_nobody_there_at_all_is_no_consumer() -> None:
@@ -255,6 +274,7 @@ def test_orphans_are_counted_once_every_worker_has_told() -> None:
     unacked = fed.at(21).unacked
     assert unacked is not None
     assert (unacked.orphaned, unacked.orphaned_by_queue) == (1, (("celery", 1),))
+    assert fed.at(21).notes[0].startswith("1 unacked message of celery is claimed by no living worker: given back")
     fed.beat(22, "w2@h")
     assert fed.at(22).unacked.orphaned is None, "the new one may hold it"  # type: ignore[union-attr]
 

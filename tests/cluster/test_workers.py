@@ -12,6 +12,7 @@ from celerytop.model.worker import Worker
 from tests.cluster.feeding import T0, Fed, fail, main_process, run
 
 W = "w1@h"
+NEITHER = "neither events nor answers reach us"
 
 
 def worker(snapshot: Snapshot, nodename: str = W) -> Worker:
@@ -56,6 +57,34 @@ def test_cut_off_is_never_silent_nor_gone_and_keeps_the_last_numbers() -> None:
     assert (worker(cut).concurrency, worker(cut).active) == (4, 1)
     assert (cut.totals.workers, cut.totals.workers_alive) == (1, 1)
     assert cut.cut_off()
+
+
+@pytest.mark.parametrize("sources", [("events", "control"), ("events",)])
+def test_as_long_as_workers_are_not_heard_nobody_is_called_silent(sources: tuple[str, ...]) -> None:
+    fed = Fed(sources)
+    fed.beats(0, 20)
+    answers = "control" in sources
+    for second in range(21, 60, 3):  # what comes in short looks, between which this account may not even hear workers
+        fed.events(second, *run(f"t{second}", second, worker="other@h"), not_read=2.9, deaf=True)
+        if answers:
+            fed.answers(second, Pong(W, 0.003))
+        seen = worker(fed.at(second + 1))
+        assert seen.state == ("alive" if answers else "unknown")
+        assert seen.why == ("answers control commands" if answers else f"cut off since {second - 20} s: {NEITHER}")
+    fed.events(60)
+    assert worker(fed.at(61)).state in ("alive", "unknown"), "nobody has had the time to show himself"
+    fed.beats(62, 70)
+    assert worker(fed.at(71)).why == "its heartbeat is fresh"
+    assert worker(fed.at(100)).state == "silent"
+
+
+def test_after_a_reconnect_workers_are_heard_again() -> None:
+    fed = Fed(("events",))
+    fed.events(1, deaf=True)
+    fed.cluster.apply(SourceChanged(T0 + 2, "events", DOWN, "gone"))
+    fed.cluster.apply(SourceChanged(T0 + 3, "events", UP))
+    fed.beat(4)
+    assert worker(fed.at(5)).why == "its heartbeat is fresh"
 
 
 def test_just_reconnected_nobody_is_silent_yet() -> None:

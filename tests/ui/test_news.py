@@ -53,6 +53,12 @@ DOWN_SOURCE = SourceStatus("queues", DOWN, "Redis refuses LLEN.", seen_at=AT - 9
         ({"sources": (DOWN_SOURCE,)}, "bad", "Redis refuses LLEN.", "5"),
         ({"gaps": (Gap(AT - 20, AT - 10, "lost"),)}, "note", "gap in events: 10s, lost", "3"),
         ({"losses": Losses(dropped=2)}, "warn", "2 events dropped", "5"),
+        (
+            {"losses": Losses(not_read_for=3.21)},
+            "warn",
+            "task events not read for 3.2s: more came than could be read",
+            "5",
+        ),
         ({"losses": SHED}, "warn", "12,007 events dropped (12,000 task-received, 5 unread and 1 more)", "5"),
         ({"losses": Losses(bad=1), "bad_events": (BAD_EVENT,)}, "note", "1 bad event (last: not JSON)", "5"),
         ({"losses": Losses(forgotten=120)}, "note", "120 tasks forgotten", "5"),

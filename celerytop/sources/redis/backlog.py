@@ -83,6 +83,16 @@ class Backlog:
         """Some of what waits will be dropped."""
         return self._size > self._room
 
+    @property
+    def roomy(self) -> bool:
+        """Most of what was read has been looked at."""
+        return self._size <= self._room // 2
+
+    @property
+    def bare(self) -> bool:
+        """Events come over a channel that does not tell of which kind they are (``fanout_patterns=False``)."""
+        return any(base in self._known for base in self._bases)
+
     def add(self, size: int, messages: Sequence[Any]) -> None:
         """Keep what one read of so many bytes has brought."""
         if not messages:

@@ -105,12 +105,14 @@ def _of_its_own(address: Address, endpoint: Endpoint) -> Address:
 def _prove(client: redis.Redis) -> None:
     """It answers, and does not want a password; what it may not do is found out where it is done.
 
-    While it loads its data it refuses PING but answers INFO, which says how long that takes.
+    After a failed save it counts PING among the writes (MISCONF), and may be looked at all the same. While it loads its
+    data it refuses PING but answers INFO, which says how long that takes.
     """
     try:
         client.ping()
-    except redis.exceptions.NoPermissionError:
-        return
+    except redis.exceptions.ResponseError as error:
+        if not isinstance(error, redis.exceptions.NoPermissionError) and not str(error).startswith("MISCONF"):
+            raise
     except redis.exceptions.BusyLoadingError as error:
         with contextlib.suppress(redis.RedisError):
             told = trouble({key: str(value) for key, value in client.info("persistence").items()}, {})

@@ -18,6 +18,7 @@ from celerytop.sources.redis.backlog import ROOM, Backlog
 from celerytop.sources.redis.channels import channels, literal
 from celerytop.sources.redis.connection import connect, db_of, translated
 from celerytop.sources.redis.failure import mute, place, user_of
+from celerytop.sources.redis.narrow import Subscription
 from celerytop.sources.redis.stream import Stream
 from celerytop.sources.wire import Decoder
 
@@ -51,10 +52,15 @@ class RedisEvents:
         self._room = room
         self._dropped: Counter[str] = Counter()
         """Events dropped that nobody was told of yet, by kind."""
+        self._not_read = 0.0
+        """Seconds in which task events were not asked for, that nobody was told of yet."""
         self._tell_at = 0.0
+        self._flooded = False
+        """More came than could be read when the last stream ended."""
         self._where = place(settings.address)
         self._bases: tuple[bytes, ...] = ()
         self._stream: Stream | None = None
+        self._asked: Subscription | None = None
         self._backlog = Backlog(self._bases, room)
 
     def observe(self) -> Iterator[EventsReceived | None]:
@@ -70,19 +76,23 @@ class RedisEvents:
         self._bases = tuple(name.encode() for name in named)
         try:
             with translated(self._settings.address):
-                self._backlog = self._subscribe(stream)
+                asked, self._backlog = self._subscribe(stream)
+                self._asked = asked
+                if self._flooded:  # whoever was cut off would be so again
+                    asked.narrow()
                 yield None
-                yield from self._batches(stream, self._backlog)
+                yield from self._batches(asked, self._backlog)
         finally:
-            self._stream = None
+            self._flooded = self._asked is not None and (self._asked.behind or self._backlog.full)
+            self._stream = self._asked = None
             stream.close()
 
     def drain(self) -> None:
         """Empty the socket, so that Redis does not cut us off while a picture is made."""
-        stream = self._stream
-        if stream is not None:
+        asked = self._asked
+        if asked is not None:
             with contextlib.suppress(redis.RedisError, OSError):  # comes again with the next read
-                self._empty(stream, self._backlog)
+                self._empty(asked, self._backlog)
 
     def hang_up(self) -> None:
         """End a wait for events at once: whoever quits should not wait for the next one."""
@@ -90,15 +100,17 @@ class RedisEvents:
         if stream is not None:
             stream.hang_up()
 
-    def _subscribe(self, stream: Stream) -> Backlog:
-        """Subscribe; what came meanwhile.
+    def _subscribe(self, stream: Stream) -> tuple[Subscription, Backlog]:
+        """Subscribe; to what, and what came meanwhile.
 
         An ACL compares patterns as strings: ``&/0.celeryev*`` allows that very pattern and no narrower one.
         """
         for ending in ("*", "/*"):
-            patterns = [literal(base.decode()) + ending for base in self._bases]
+            bases = [base.decode() for base in self._bases]
+            patterns = [literal(base) + ending for base in bases]
             try:
-                return self._confirmed(stream, patterns)
+                backlog = self._confirmed(stream, patterns)
+                return Subscription(stream, patterns, bases), backlog
             except redis.exceptions.NoPermissionError:
                 continue
         needs = " ".join(f"&{base.decode()}*" for base in self._bases)
@@ -120,41 +132,51 @@ class RedisEvents:
             backlog.add(stream.size, [one for one in messages if isinstance(one, list) and len(one) == 4])
         return backlog
 
-    def _batches(self, stream: Stream, backlog: Backlog) -> Iterator[EventsReceived | None]:
-        decoder = Decoder()
+    def _batches(self, asked: Subscription, backlog: Backlog) -> Iterator[EventsReceived | None]:
+        decoder, stream = Decoder(), asked.stream
         wait, gathered = SHORTEST, 0
         while True:
+            if asked.drained and backlog.roomy:
+                asked.look()
             if backlog:
                 began = time.monotonic()
-                received = self._next(decoder, backlog)
+                received = self._next(decoder, asked, backlog)
                 gathered += len(received.events) if received is not None else 0
                 yield received
-                self._catch_up(stream, backlog, time.monotonic() - began)
+                self._catch_up(asked, backlog, time.monotonic() - began)
                 if not backlog and not stream.more:
                     wait, gathered = lull(wait, gathered), 0
                     time.sleep(wait)
-            if backlog and not stream.more:
-                continue
-            messages = stream.read(QUIET)
-            if stream.size:  # perhaps of a part of a message only
-                backlog.add(stream.size, messages)
-                self._empty(stream, backlog)
-            elif not backlog:
-                if time.monotonic() - stream.heard_at >= PATIENCE:
-                    raise mute(self._where)
-                stream.send("PING")
+            if not backlog or stream.more:
+                self._hear(asked, backlog)
+            if not backlog and (lost := self._told(EventsReceived(self._clock(), []), asked, backlog)):
+                yield lost
 
-    def _empty(self, stream: Stream, backlog: Backlog) -> None:
+    def _hear(self, asked: Subscription, backlog: Backlog) -> None:
+        """Wait for events when there is nothing else to do; ask for a sign of life when none come."""
+        stream = asked.stream
+        self._take_in(asked, backlog, TELL_EVERY if self._not_read else QUIET)
+        if stream.size:  # perhaps of a part of a message only
+            self._empty(asked, backlog)
+        elif not backlog:
+            if time.monotonic() - stream.heard_at >= PATIENCE:
+                raise mute(self._where)
+            stream.send("PING")
+
+    def _take_in(self, asked: Subscription, backlog: Backlog, timeout: float) -> None:
+        messages = asked.read(timeout)
+        backlog.add(asked.stream.size, messages)
+
+    def _empty(self, asked: Subscription, backlog: Backlog) -> None:
         """Empty the socket before anything is folded: that is what keeps Redis from cutting us off."""
         for _ in range(DRAIN):
-            if not stream.more:
+            if not asked.stream.more:
                 return
-            messages = stream.read(_AT_ONCE)
-            backlog.add(stream.size, messages)
-            if stream.size < FULL:
+            self._take_in(asked, backlog, _AT_ONCE)
+            if asked.stream.size < FULL:
                 return
 
-    def _catch_up(self, stream: Stream, backlog: Backlog, patience: float) -> None:
+    def _catch_up(self, asked: Subscription, backlog: Backlog, patience: float) -> None:
         """When too much comes, read on for a part of the time that folding took; 1 ms of silence ends it.
 
         To empty the socket is not enough then: it holds a few MB, Redis fills it up again 64 KB at a time, and what has
@@ -162,12 +184,11 @@ class RedisEvents:
         on a starved machine, and half as many events folded on a quiet one).
         """
         until = time.monotonic() + _PART * patience
-        while backlog.full and time.monotonic() < until and stream.arrives(_AT_ONCE):
-            messages = stream.read(_AT_ONCE)
-            backlog.add(stream.size, messages)
+        while backlog.full and time.monotonic() < until and asked.stream.arrives(_AT_ONCE):
+            self._take_in(asked, backlog, _AT_ONCE)
 
-    def _next(self, decoder: Decoder, backlog: Backlog) -> EventsReceived | None:
-        """Decode what has waited longest. Losses are told a few times a second: each time all workers are looked at."""
+    def _next(self, decoder: Decoder, asked: Subscription, backlog: Backlog) -> EventsReceived | None:
+        """Decode what has waited longest."""
         payloads, thin, unread = backlog.take()
         received = decoder.feed_redis(payloads, self._clock(), thin=thin)
         events = len(received.events) + received.dropped
@@ -175,11 +196,21 @@ class RedisEvents:
             backlog.learn(sum(map(len, payloads)), events)
         self._dropped.update(unread)
         self._dropped.update(received.dropped_by_kind)
-        now = time.monotonic()
-        if self._dropped and (now >= self._tell_at or not backlog):
+        return self._told(received, asked, backlog)
+
+    def _told(self, received: EventsReceived, asked: Subscription, backlog: Backlog) -> EventsReceived | None:
+        """With what was lost. That is told a few times a second: each time all workers are looked at."""
+        told, not_read, now = Counter[str](), 0.0, time.monotonic()
+        deaf = asked.deaf or (backlog.bare and not asked.wide)
+        self._not_read += asked.not_read()
+        if (self._dropped or self._not_read) and (now >= self._tell_at or not (backlog or self._not_read)):
             self._tell_at = now + TELL_EVERY
-            told, self._dropped = self._dropped, Counter()
-            return msgspec.structs.replace(received, dropped=told.total(), dropped_by_kind=told)
-        if not (received.events or received.bad or received.other):
+            told, self._dropped = self._dropped, told
+            not_read, self._not_read = self._not_read, not_read
+        if not (received.events or received.bad or received.other or told or not_read):
             return None
-        return msgspec.structs.replace(received, dropped=0, dropped_by_kind={}) if received.dropped else received
+        if not (told or not_read or received.dropped or deaf):
+            return received
+        kinds = dict(told)
+        lost = {"dropped": told.total(), "dropped_by_kind": kinds, "not_read": not_read, "deaf": deaf}
+        return msgspec.structs.replace(received, **lost)

@@ -21,7 +21,8 @@ COUNT = 100
 STEPS_PER_POLL, POLL_EVERY = 10, 0.5
 """20 SCAN calls a second."""
 KEYS_LIMIT = 100_000
-AGAIN_AFTER = 300.0
+AGAIN_AFTER, SMALL_AGAIN_AFTER = 300.0, 30.0
+"""Seconds until the next walk; the second: of so few keys that one poll sees them all."""
 CPU_LIMIT = 0.5
 """Part of a core: busier than this, Redis is left in peace."""
 SAMPLE = 10
@@ -94,7 +95,7 @@ class KeyWalkProbe:
         if not self._watched:
             return
         if self._finished_at is not None:
-            if 0 <= now - self._finished_at < AGAIN_AFTER:
+            if 0 <= now - self._finished_at < self._rest():
                 return
             self._begin()
         yield KeysWalked(now, self._walk(now))
@@ -115,6 +116,10 @@ class KeyWalkProbe:
         self._scanned = 0
         self._total: int | None = None
         self._finished_at = None
+
+    def _rest(self) -> float:
+        """Seconds between two walks."""
+        return min(AGAIN_AFTER, SMALL_AGAIN_AFTER) if self._scanned <= STEPS_PER_POLL * COUNT else AGAIN_AFTER
 
     def _walk(self, now: float) -> KeyWalk:
         info, size = self._pipeline.ask(("INFO", "cpu"), ("DBSIZE",))

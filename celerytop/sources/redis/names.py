@@ -150,6 +150,8 @@ class QueueNames:
         missing = [right for right in ("scan", "smembers") if not self._pipeline.may(right)]
         if missing:
             return "queues nobody consumes may be missing: needs +" + ", +".join(missing)
+        if any(right.startswith("~") for right in self._pipeline.denied):
+            return "some keys may not be read: queues and unacked messages may be missing. Needs: ~*"
         walk = next((walk for walk in self._walks if walk.finished_at is None), None)
         if walk is None or walk.kind not in self._walkable or not self._total:
             return None

@@ -135,6 +135,18 @@ def test_it_walks_only_while_its_page_is_open_and_rests_when_done(
         assert again is not None and not again.done
 
 
+def test_few_keys_are_walked_again_sooner(redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    with closing(redis_server.client()) as client, lane_of(settings_for(redis_server)) as lane:
+        populate(client, "celery-task-meta-", 200)
+        assert walked(lane).done and step(lane) is None
+        populate(client, "celery-task-meta-", 300)
+        monkeypatch.setattr("celerytop.sources.redis.memory.SMALL_AGAIN_AFTER", 0.0)
+        again = step(lane)
+        assert again is not None and again.done and again.scanned >= 300
+        populate(client, "celery-task-meta-", 3_000)
+        assert walked(lane).done and step(lane) is None, "that many are left in peace for longer"
+
+
 def test_its_rate_is_at_most_twenty_scans_a_second(redis_server: RedisServer) -> None:
     with closing(redis_server.client()) as client, lane_of(settings_for(redis_server)) as lane:
         populate(client, "celery-task-meta-", 3_000)
