@@ -18,7 +18,7 @@ import re
 import stat
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -27,6 +27,9 @@ from celerytop.errors import OptionsError
 from celerytop.model.address import BrokerSettings, Secret
 from celerytop.model.text import clean
 
+_Kind = TypeVar("_Kind", bound=msgspec.Struct)
+_KINDS = {"float": "a number", "int": "a whole number", "str": "text", "array": "a list", "bool": "true or false"}
+"""What msgspec calls the things of a TOML file."""
 SYSTEM = Path("/etc/celerytop/config.toml")
 
 
@@ -137,10 +140,8 @@ def parse_config(text: str, path: Path) -> Config:
         for name, table in clusters.items():
             if isinstance(table, dict):
                 _known(table, ClusterConfig, f" in [clusters.{clean(name)}]", path)
-    try:
-        config = msgspec.convert(raw, Config, dec_hook=_secret)
-    except msgspec.ValidationError as error:
-        raise OptionsError(f"{path}: {_plain(str(error))}.") from None
+                _converted(table, ClusterConfig, f"{path}: [clusters.{clean(name)}]")
+    config = _converted(raw, Config, f"{path}:")
     _sound(config, path)
     return config
 
@@ -217,8 +218,20 @@ def _known(table: Mapping[str, Any], kind: type[msgspec.Struct], where: str, pat
             raise OptionsError(f"{path}: unknown key {clean(key, 60)}{where}{hint}")
 
 
+def _converted(table: Mapping[str, Any], kind: type[_Kind], where: str) -> _Kind:
+    try:
+        return msgspec.convert(table, kind, dec_hook=_secret)
+    except msgspec.ValidationError as error:
+        raise OptionsError(f"{where} {_plain(str(error))}.") from None
+
+
 def _plain(message: str) -> str:
-    """msgspec's words without its path syntax: ``Expected `int`, got `str` - at `$.interval` ``."""
+    """msgspec's words in those of a person, without its path syntax.
+
+    >>> _plain("Expected `float | null`, got `str` - at `$.interval`")
+    'interval: expected a number, got text'
+    """
+    message = re.sub(r"`([^`$]+)`", lambda found: _KINDS.get(found[1].removesuffix(" | null"), found[1]), message)
     what, _, at = message.replace("`", "").partition(" - at ")
     keys = re.sub(r"^\$\.?|\[\.\.\.\]", "", at)
     return f"{keys}: {what[:1].lower()}{what[1:]}" if keys else what

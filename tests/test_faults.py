@@ -139,6 +139,18 @@ def test_one_missing_right_leaves_the_rest_running() -> None:
         assert "publish" in sentences.lower()
 
 
+def test_keys_that_may_not_be_read_are_told_and_never_counted_as_none() -> None:
+    acl = ["part on >pw ~celery* &* +@all", "none on >pw ~* &* -@all"]
+    with RedisServer(acl=acl) as server:
+        send(server.url(), "rig.add", (1, 2), queue="other")
+        with watching(server.url(user="part", password="pw")) as monitor:
+            wait_until(lambda: "Needs: ~*" in " ".join(monitor.latest.notes), 30)
+            assert monitor.latest.totals.ready is None
+        with watching(server.url(user="none", password="pw")) as monitor:
+            wait_until(lambda: "needs +scan" in " ".join(monitor.latest.notes), 30)
+            assert monitor.latest.totals.ready is None
+
+
 def test_a_full_redis_is_still_watched(redis_server: RedisServer) -> None:
     send(redis_server.url(), "rig.add", (1, 2), queue="kept")
     with watching(redis_server.url()) as monitor:
@@ -150,6 +162,29 @@ def test_a_full_redis_is_still_watched(redis_server: RedisServer) -> None:
         assert states(monitor.latest)["queues"] == UP
         assert states(monitor.latest)["broker"] == UP
         assert monitor.latest.queues["kept"].messages == 1
+
+
+def test_a_redis_that_cannot_save_is_still_watched() -> None:
+    """It refuses PING too (MISCONF), and answers everything that only reads."""
+    args = ("--enable-protected-configs", "yes", "--save", "3600 1")
+    with RedisServer(args=args) as server, server.client() as client:
+        send(server.url(), "rig.add", (1, 2), queue="kept")
+        (server.folder / "folder").mkdir()
+        client.config_set("dbfilename", "folder")
+        client.bgsave()
+        wait_until(lambda: client.info("persistence")["rdb_last_bgsave_status"] == "err", 60, "the save failed")
+        with watching(server.url()) as monitor:
+            wait_until(lambda: all_up(monitor), 30)
+            [since_at] = [one.since_at for one in monitor.latest.sources if one.name == "events"]
+            wait_until(lambda: _seen(monitor, "events") > (since_at or 0.0) + 4, 30, "it is asked for signs of life")
+            [events] = [one for one in monitor.latest.sources if one.name == "events"]
+            assert (events.state, events.since_at) == (UP, since_at)
+            assert monitor.latest.queues["kept"].messages == 1
+            assert "last save to disk failed" in str(getattr(monitor.latest.broker, "trouble", ""))
+
+
+def _seen(monitor: Monitor, source: str) -> float:
+    return next(one.seen_at or 0.0 for one in monitor.latest.sources if one.name == source)
 
 
 def test_stopping_leaves_no_thread_and_no_connection(redis_server: RedisServer) -> None:

@@ -172,6 +172,14 @@ def test_page_and_filter_choose_rows(redis_server: RedisServer) -> None:
     assert len(wrong.stderr.strip().splitlines()) == 1
 
 
+def test_what_ails_the_broker_is_said_on_every_page(redis_server: RedisServer) -> None:
+    with redis_server.client() as client:
+        client.config_set("maxmemory-policy", "noeviction")
+        client.config_set("maxmemory", "1mb")
+    assert "\n! Redis is full: " in celerytop("once", "-b", redis_server.url(), "--page", "types").stdout
+    assert once("-b", redis_server.url(), "--page", "types")["notes"][0].startswith("Redis is full: ")
+
+
 def test_secrets_in_arguments_are_masked(redis_server: RedisServer, worker_factory: WorkerFactory) -> None:
     worker_factory(redis_server.url())
     send(redis_server.url(), "rig.sleep", (30, {"password": "hunter2", "card": "4111111111111111"}))
@@ -308,6 +316,24 @@ def test_a_solo_worker_that_was_busy_before_is_shown(redis_server: RedisServer, 
     [worker] = once("-b", url)["workers"]
     assert (worker["nodename"], worker["state"], worker["pid"]) == ("alone@elsewhere", "busy-solo", solo.pid)
     assert worker["pool"] == "solo"
+
+
+def test_a_solo_worker_of_rabbitmq_that_was_busy_before_is_not_called_frozen(
+    rabbitmq_server: RabbitServer, rabbitmq_vhost: str, worker_factory: WorkerFactory
+) -> None:
+    url = rabbitmq_server.url(rabbitmq_vhost)
+    solo = worker_factory(url, pool="solo", nodename="alone@elsewhere")
+    running = send(url, "rig.sleep", (90,)).id
+    wait_until(lambda: f"[{running}] received" in solo.log, 30, "it runs")
+    words = ("-b", url, "--management-url", rabbitmq_server.management_url)
+    seen: list[dict[str, Any]] = []
+
+    def busy() -> bool:  # the management API lists its connections some seconds late
+        seen[:] = once(*words)["workers"]
+        return [worker["state"] for worker in seen] == ["busy-solo"]
+
+    wait_until(busy, 60, "its process is known by its connection")
+    assert (seen[0]["nodename"], seen[0]["pool"], seen[0]["pid"]) == ("alone@elsewhere", "solo", solo.pid)
 
 
 def test_passive_publishes_nothing_and_waits_for_heartbeats(

@@ -22,7 +22,17 @@ def type_tone(kind: TaskType, snapshot: Snapshot) -> str:
 
 
 def _quantile(kind: TaskType, value: float | None) -> str:
-    return or_none(value, fmt.duration) if not kind.runtime.count else fmt.duration(value)
+    return or_none(value, fmt.duration, known=_told(kind)) if not kind.runtime.count else fmt.duration(value)
+
+
+def _told(kind: TaskType) -> bool:
+    """Whether anybody tells what becomes of its tasks: a worker without -E does not."""
+    return kind.rate is not None
+
+
+def _count(number: int, kind: TaskType) -> str:
+    """A count; that nothing was counted is not known to be zero where nobody tells."""
+    return fmt.count(number if number or _told(kind) else None)
 
 
 def _waiting(kind: TaskType, snapshot: Snapshot, look: Look) -> str:
@@ -31,7 +41,9 @@ def _waiting(kind: TaskType, snapshot: Snapshot, look: Look) -> str:
 
 
 def _failures(kind: TaskType, snapshot: Snapshot, look: Look) -> str:
-    return fmt.NONE if not kind.succeeded + kind.failed else fmt.percent(kind.failure_rate)
+    if kind.succeeded + kind.failed:
+        return fmt.percent(kind.failure_rate)
+    return fmt.NONE if _told(kind) else fmt.UNKNOWN
 
 
 # fmt: off
@@ -56,15 +68,15 @@ TYPES: tuple[Column, ...] = (
            "19 of 20 waited at most this long from sent to started; needs task-sent events", drop=30),
     Column("failures", "FAIL%", 5, "right", lambda y, s: y.failure_rate, _failures,
            "failed of finished", tone=type_tone),
-    Column("retried", "RETRY", 6, "right", lambda y, s: y.retried, lambda y, s, k: fmt.count(y.retried),
+    Column("retried", "RETRY", 6, "right", lambda y, s: y.retried, lambda y, s, k: _count(y.retried, y),
            "retries", tone=lambda y, s: "" if y.retried else "dim", drop=10),
-    Column("succeeded", "SUCC", 9, "right", lambda y, s: y.succeeded, lambda y, s, k: fmt.count(y.succeeded),
+    Column("succeeded", "SUCC", 9, "right", lambda y, s: y.succeeded, lambda y, s, k: _count(y.succeeded, y),
            "runs that succeeded", drop=50),
-    Column("failed", "FAILED", 7, "right", lambda y, s: y.failed, lambda y, s, k: fmt.count(y.failed),
+    Column("failed", "FAILED", 7, "right", lambda y, s: y.failed, lambda y, s, k: _count(y.failed, y),
            "runs that failed", tone=lambda y, s: "" if y.failed else "dim", drop=60),
-    Column("revoked", "REVOKED", 7, "right", lambda y, s: y.revoked, lambda y, s, k: fmt.count(y.revoked),
+    Column("revoked", "REVOKED", 7, "right", lambda y, s: y.revoked, lambda y, s, k: _count(y.revoked, y),
            "revoked, terminated or expired", drop=71, optional=True),
-    Column("received", "RECEIVED", 9, "right", lambda y, s: y.received, lambda y, s, k: fmt.count(y.received),
+    Column("received", "RECEIVED", 9, "right", lambda y, s: y.received, lambda y, s, k: _count(y.received, y),
            "taken by a worker", drop=72, optional=True),
 )
 # fmt: on

@@ -181,6 +181,11 @@ def _busy_tone(worker: Worker, snapshot: Snapshot) -> str:
     return "note" if (_busy(worker, snapshot) or 0) >= 1 else ""
 
 
+def _failed(worker: Worker) -> int | None:
+    """None seen to fail is not none failed where no events tell."""
+    return None if worker.task_events is False and not worker.failed else worker.failed
+
+
 def _queues(worker: Worker, snapshot: Snapshot, look: Look) -> str:
     if worker.queues is None:
         return fmt.UNKNOWN
@@ -213,7 +218,7 @@ WORKERS: tuple[Column, ...] = (
            "how many messages it takes at once", drop=71, optional=True),
     Column("done", "DONE/s", 6, "right", lambda w, s: w.done_rate, lambda w, s, k: fmt.rate(w.done_rate),
            "tasks finished a second, last minute"),
-    Column("failed", "FAIL", 4, "right", lambda w, s: w.failed, lambda w, s, k: fmt.count(w.failed),
+    Column("failed", "FAIL", 4, "right", lambda w, s: _failed(w), lambda w, s, k: fmt.count(_failed(w)),
            "tasks failed since celerytop started", tone=lambda w, s: "warn" if w.failed else "", drop=10),
     Column("processed", "TOTAL", 9, "right", lambda w, s: w.processed, lambda w, s, k: fmt.count(w.processed),
            "tasks accepted since it started", drop=72, optional=True),

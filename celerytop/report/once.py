@@ -8,10 +8,11 @@ is ``null`` when ``never_drains`` is true, and ``tasks[].runtime`` of a running 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import msgspec
 
-from celerytop.model.broker import Broker
+from celerytop.model.broker import Broker, RabbitBroker, RedisBroker
 from celerytop.model.event import BadEvent
 from celerytop.model.host import Host
 from celerytop.model.queue import Message, Queue, Unacked
@@ -72,8 +73,22 @@ def report(snapshot: Snapshot, choice: Choice) -> Report:
         losses=snapshot.losses,
         gaps=snapshot.gaps,
         bad_events=snapshot.bad_events,
-        notes=snapshot.notes,
+        notes=(*ills(snapshot.broker), *snapshot.notes),
     )
+
+
+def ills(broker: Broker | None) -> Iterator[str]:
+    """What ails a broker that answers: said whatever page is asked for.
+
+    >>> list(ills(RabbitBroker(0.0, alarms=("memory on rabbit@a",), blocked="low on memory")))
+    ['alarm: memory on rabbit@a, nobody can publish', 'the broker blocks publishing: low on memory']
+    """
+    if isinstance(broker, RedisBroker) and broker.trouble:
+        yield broker.trouble
+    if isinstance(broker, RabbitBroker):
+        yield from (f"alarm: {alarm}, nobody can publish" for alarm in broker.alarms or ())
+        if broker.blocked:
+            yield f"the broker blocks publishing: {broker.blocked}"
 
 
 def as_json(snapshot: Snapshot, choice: Choice) -> str:

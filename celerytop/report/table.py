@@ -12,6 +12,7 @@ from celerytop.model.broker import RabbitBroker, RedisBroker
 from celerytop.model.observation import UP
 from celerytop.model.snapshot import Snapshot
 from celerytop.report.choice import Choice
+from celerytop.report.once import ills
 from celerytop.select import ordered
 
 _LISTED = 200
@@ -52,10 +53,12 @@ def _header(snapshot: Snapshot) -> Iterator[str]:
     for source in snapshot.sources:
         if source.state != UP:
             yield f"! {source.name} {source.state}: {source.error or 'no answer yet'}"
+    yield from (f"! {ill}" for ill in ills(snapshot.broker))
     yield from (f"- {sentence}" for sentence in columns.losses(snapshot))
     if snapshot.bad_events:
         yield f"- the last bad event: {columns.last_bad(snapshot.bad_events[-1], snapshot.at)}"
-    yield from (f"- {note}" for note in snapshot.notes)
+    said = {source.error for source in snapshot.sources if source.state != UP}
+    yield from (f"- {note}" for note in snapshot.notes if note not in said)
 
 
 def _section(

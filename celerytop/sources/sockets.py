@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping
 
 import psutil
@@ -15,12 +16,15 @@ def own_ends(pids: Collection[int]) -> Mapping[int, tuple[str, ...]]:
 
     One walk over the whole machine (15 ms with 150 processes): asking process by process costs that for each.
     Sockets of other users' processes are only seen as root; those pids are missing then.
+    An end that leads to two servers (a kernel gives one port to a connection to each) is left out: on which of them a
+    broker sees it is not known, and a worker of another broker would be taken for one of this.
     """
+    connected = [one for one in psutil.net_connections("tcp") if one.raddr and one.laddr]
+    leads = Counter(ours for ours, _ in {(one.laddr, one.raddr) for one in connected})
     found: dict[int, list[str]] = {}
-    for connection in psutil.net_connections("tcp"):
-        pid = connection.pid
-        if pid is not None and pid in pids and connection.raddr and connection.laddr:
-            found.setdefault(pid, []).append(address(*connection.laddr))
+    for one in connected:
+        if one.pid is not None and one.pid in pids and leads[one.laddr] == 1:
+            found.setdefault(one.pid, []).append(address(*one.laddr))
     return {pid: tuple(ends) for pid, ends in found.items()}
 
 

@@ -9,7 +9,8 @@ import pytest
 from celerytop.columns import Look
 from celerytop.model.broker import KeyWalk, RabbitBroker, RedisBroker
 from celerytop.model.command import Attend
-from celerytop.model.snapshot import Snapshot
+from celerytop.model.observation import DOWN, UP
+from celerytop.model.snapshot import Snapshot, SourceStatus
 from celerytop.ui.app import CelerytopApp
 from celerytop.ui.details.forecast import redis_memory
 from celerytop.ui.details.line import Target, plain_text
@@ -185,3 +186,16 @@ def test_hostile_names_on_the_broker_page() -> None:
     for snapshot in (snapshots.hostile(), snapshots.stale(), snapshots.empty()):
         for own in (False, True):
             assert broker_lines(snapshot, LOOK, 80, own)
+
+
+def test_why_sources_are_down_is_told_in_full_where_the_header_has_no_room() -> None:
+    why = "Redis at 10.0.0.5:6379 takes the connection but sends nothing: frozen, or the network is cut."
+    sources = (
+        SourceStatus("events", DOWN, why), SourceStatus("control", DOWN, why), SourceStatus("queues", UP),
+        SourceStatus("management", DOWN, "not there"),
+    )  # fmt: skip
+    text = plain_text(broker_lines(Snapshot(AT, snapshots.CLUSTER, sources=sources), LOOK, 80))
+    first, second = text.splitlines()[:2]
+    assert first.startswith(" X Redis at 10.0.0.5:6379 takes")
+    assert f"{first[3:]} {second.strip()}" == f"{why} (events, control)"
+    assert "not there" not in text

@@ -143,3 +143,13 @@ def test_copy_sends_the_cleaned_id_to_the_clipboard() -> None:
         assert "copied payments" in driver.lines[-1]
 
     drive(snapshots.hostile(), deed)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_help_tells_of_folding_only_where_rows_fold(page: str) -> None:
+    async def deed(driver: Driver) -> None:
+        await _go(driver, page)
+        told = {key for each in deeds(driver.app) for key in each.keys}
+        assert ({"left", "right"} <= told) == (page in ("workers", "hosts"))
+
+    drive(snapshots.healthy(), deed)

@@ -87,6 +87,34 @@ def test_a_key_with_nothing_to_do_says_so() -> None:
     drive(snapshots.healthy(), deed)
 
 
+def test_a_notice_outlives_the_next_picture_and_not_the_next_seconds() -> None:
+    async def deed(driver: Driver) -> None:
+        await driver.press("n")
+        await driver.publish(snapshots.healthy(AT + 1))
+        assert driver.lines[-1] == " no filter is set: / begins one"
+        await driver.publish(snapshots.healthy(AT + 10))
+        assert driver.lines[-1].startswith(" up/dn move")
+
+    drive(snapshots.healthy(), deed)
+
+
+def test_what_cannot_be_read_as_a_filter_is_told_for_as_long_as_it_stands_there_and_is_not_kept() -> None:
+    async def deed(driver: Driver) -> None:
+        await driver.press("/", *"pay foo:x")
+        told = " The filter knows no `foo:`"
+        assert driver.lines[-1].startswith(told)
+        await driver.publish(snapshots.healthy(AT + 10))
+        assert driver.lines[-1].startswith(told)
+        await driver.press("enter")
+        assert driver.app.main.query("#filter") and driver.lines[-1].startswith(told)
+        await driver.press("backspace", "backspace", "backspace", "backspace", "backspace")
+        assert "enter keep" in driver.lines[-1]
+        await driver.press("enter")
+        assert not driver.app.main.query("#filter") and driver.table_page.sift.text == "pay"
+
+    drive(snapshots.healthy(), deed)
+
+
 def test_lists_are_named_briefly_when_their_numbers_are_long() -> None:
     async def deed(driver: Driver) -> None:
         await driver.press("3")

@@ -10,9 +10,10 @@ import logging
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
+import msgspec
 import pika
 from pika.adapters.select_connection import IOLoop
 from pika.exceptions import AMQPConnectionError, AMQPError
@@ -49,6 +50,8 @@ class Link:
         """connection.blocked's reason while it lasts."""
         self.commands = 0
         """AMQP methods sent, heartbeats not counted."""
+        self.interrupted = False
+        """Somebody wants the wait to end."""
         self._loop = loop
         self._lost: BaseException | None = None
         impl.read_more_at_once()
@@ -87,6 +90,12 @@ class Link:
         transport = self.impl._transport
         if transport is not None and transport.get_write_buffer_size():
             transport._on_socket_writable()
+
+    def interrupt(self) -> None:
+        """Let who waits look at ``interrupted``. The one method that another thread may call."""
+        self.interrupted = True
+        with suppress(OSError):
+            self._loop.add_callback_threadsafe(lambda: None)
 
     def _turn(self) -> None:
         self._loop.poll()
@@ -268,6 +277,7 @@ def _of_all(errors: list[BrokerError]) -> BrokerError:
 
 def _connect(address: Address, endpoint: Endpoint, timeout: float) -> Link:
     where = place(address, endpoint)
+    address = _of_its_own(address, endpoint)
     results: list[Any] = []
     loop = IOLoop()
     loop.activate_poller()
@@ -288,6 +298,16 @@ def _connect(address: Address, endpoint: Endpoint, timeout: float) -> Link:
     except (BrokerError, AMQPError):
         loop.close()
         raise
+
+
+def _of_its_own(address: Address, endpoint: Endpoint) -> Address:
+    """A server of a failover list may have a login and a vhost of its own."""
+    return msgspec.structs.replace(
+        address,
+        username=endpoint.username or address.username,
+        password=endpoint.password or address.password,
+        vhost=endpoint.vhost or address.vhost,
+    )
 
 
 def parameters(address: Address, endpoint: Endpoint, timeout: float) -> pika.ConnectionParameters:

@@ -46,6 +46,7 @@ REBIND_EVERY = 30.0
 """Seconds between two bindings: should somebody delete the exchange and a worker declare it anew, ours is gone."""
 RETRY_EXCHANGE = 2.0
 """Seconds between two looks for the exchange, which the first worker declares."""
+HUNG_UP = "celerytop has hung up"
 
 
 class RabbitEvents:
@@ -55,10 +56,11 @@ class RabbitEvents:
 
     def __init__(self, settings: BrokerSettings) -> None:
         self._settings = settings
+        self._link: Link | None = None
 
     def observe(self) -> Iterator[EventsReceived | None]:
         """Connect and yield batches."""
-        link = connect(self._settings)
+        link = self._link = connect(self._settings)
         try:
             with translated(self._settings.address, link.place, final=True):
                 stream = _Stream(link, self._settings)
@@ -68,13 +70,17 @@ class RabbitEvents:
                 while True:
                     yield stream.batch()
         finally:
+            self._link = None
             link.close()
 
     def drain(self) -> None:
         """Nothing to do: what we do not read waits in our queue, which is bounded and drops its oldest."""
 
     def hang_up(self) -> None:
-        """Nothing to do: it comes round twice a second by itself."""
+        """End a wait for events at once: whoever quits should not wait for the next pulse."""
+        link = self._link
+        if link is not None:
+            link.interrupt()
 
 
 def _pause(link: Link, seconds: float) -> Iterator[None]:
@@ -82,7 +88,9 @@ def _pause(link: Link, seconds: float) -> Iterator[None]:
     until = time.monotonic() + seconds
     while (left := until - time.monotonic()) > 0:
         yield None
-        link.wait(lambda: False, min(left, PULSE))
+        link.wait(lambda: link.interrupted, min(left, PULSE))
+        if link.interrupted:
+            raise BrokerError(HUNG_UP)
 
 
 class _Stream:
@@ -177,12 +185,15 @@ class _Stream:
         return self._arrived.size >= PLENTY or self._broken()
 
     def _broken(self) -> bool:
-        return self._cancelled or (self._channel is not None and self._channel.closed)
+        ended = self._cancelled or self._link.interrupted
+        return ended or (self._channel is not None and self._channel.closed)
 
     # ------------------------------------------------------------------------------------------------ watchdog
     def _watch(self) -> None:
         now = time.monotonic()
         self._turned_at = now
+        if self._link.interrupted:
+            raise BrokerError(HUNG_UP)
         if self._cancelled:
             raise BrokerError(f"{self._link.place} has taken our event queue away")
         if self._channel is not None:

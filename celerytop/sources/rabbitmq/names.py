@@ -36,6 +36,24 @@ def pidbox(nodename: str, settings: BrokerSettings) -> str:
     return f"{nodename}.{settings.control_exchange}.pidbox"
 
 
+def node_of(queue: str, settings: BrokerSettings) -> str | None:
+    """Whose pidbox it is; ``None``: nobody's.
+
+    Who asks (``celery inspect``, a worker that looks for others as it starts) reads the answers from
+    ``<uuid>.reply.celery.pidbox``: that is no worker.
+
+    >>> from celerytop.model.address import Address
+    >>> settings = BrokerSettings(Address("rabbitmq", ()))
+    >>> [node_of(queue, settings) for queue in ("w1@h.celery.pidbox", "0a77.reply.celery.pidbox", "mail")]
+    ['w1@h', None, None]
+    """
+    ending = f".{settings.control_exchange}.pidbox"
+    if not queue.endswith(ending):
+        return None
+    node = queue.removesuffix(ending)
+    return None if node.endswith(".reply") and "@" not in node else node
+
+
 def speakable(name: str) -> bool:
     """Fits into an AMQP method."""
     return 0 < len(name.encode("utf-8", "surrogatepass")) <= LONGEST

@@ -13,7 +13,7 @@ from celerytop.model.address import BrokerSettings
 from celerytop.model.broker import BrokerClient, RabbitNode
 from celerytop.model.queue import Queue
 from celerytop.model.text import clean
-from celerytop.sources.rabbitmq.names import delayed, plumbing
+from celerytop.sources.rabbitmq.names import delayed, node_of, plumbing
 from celerytop.sources.wire_fields import flag, integer, name, number
 
 QUEUE_COLUMNS = (
@@ -98,7 +98,6 @@ class Listing:
         self._delayed: list[int | None] = []
         self._ready: list[int | None] = []
         self._settings = settings
-        self._pidbox = f".{settings.control_exchange}.pidbox"
 
     def add(self, page: Iterable[Mapping[str, Any]], at: float) -> None:
         """Sort in one page."""
@@ -116,8 +115,8 @@ class Listing:
     def _hide(self, raw: str, row: Mapping[str, Any]) -> None:
         self.hidden += 1
         self.hidden_memory += integer(row.get("memory")) or 0
-        if raw.endswith(self._pidbox):
-            self.nodes.add(clean(raw.removesuffix(self._pidbox), 512))
+        if (whose := node_of(raw, self._settings)) is not None:
+            self.nodes.add(clean(whose, 512))
         if delayed(raw):
             self._delayed.append(integer(row.get("messages_ready")))
 
@@ -212,12 +211,12 @@ def overview(told: object) -> dict[str, Any]:
 
 def owners(told: object, settings: BrokerSettings) -> dict[str, str]:
     """Connection name -> node name: who consumes ``<node>.celery.pidbox`` is that worker."""
-    ending = f".{settings.control_exchange}.pidbox"
     found: dict[str, str] = {}
     for row in rows(told):
         queue, connection = dig(row, "queue", "name"), dig(row, "channel_details", "connection_name")
-        if isinstance(queue, str) and isinstance(connection, str) and queue.endswith(ending):
-            found[connection] = name(queue.removesuffix(ending)) or "?"
+        whose = node_of(queue, settings) if isinstance(queue, str) else None
+        if whose is not None and isinstance(connection, str):
+            found[connection] = name(whose) or "?"
     return found
 
 

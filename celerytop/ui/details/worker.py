@@ -189,7 +189,8 @@ def tasks_at(snapshot: Snapshot, nodename: str) -> tuple[Task, ...]:
     mine = [
         task
         for task in snapshot.tasks.values()
-        if task.worker == nodename and (task.place is not None or task.state in ("STARTED", "RECEIVED"))
+        if task.worker == nodename
+        and (task.place is not None or (task.state in ("STARTED", "RECEIVED") and task.finished_at is None))
     ]
     return tuple(sorted(mine, key=lambda task: (task.state != "STARTED", task.started_at or snapshot.at)))
 

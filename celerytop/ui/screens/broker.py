@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from textwrap import wrap
 from typing import ClassVar, assert_never
 
 from textual import on
@@ -10,7 +11,9 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 
 from celerytop.columns import Look
+from celerytop.format import plain
 from celerytop.model.broker import RabbitBroker, RedisBroker
+from celerytop.model.observation import DOWN
 from celerytop.model.snapshot import Snapshot
 from celerytop.ui.details import rabbit, redis
 from celerytop.ui.details.line import BLANK, Line, line
@@ -22,7 +25,21 @@ from celerytop.ui.widgets.walk import Walk
 
 def broker_lines(snapshot: Snapshot, look: Look, width: int, own: bool = False) -> list[Line]:
     """The page's text; ``own`` adds what celerytop costs in detail."""
-    return [*_of_broker(snapshot, look, width, own), *lost_lines(snapshot, width)]
+    return [*_down(snapshot, look, width), *_of_broker(snapshot, look, width, own), *lost_lines(snapshot, width)]
+
+
+def _down(snapshot: Snapshot, look: Look, width: int) -> list[Line]:
+    """Why sources are down, in full: the header cuts it off in a narrow window. The management API tells below."""
+    reasons: dict[str, list[str]] = {}
+    for status in snapshot.sources:
+        if status.state == DOWN and status.error and status.name not in ("host", "management"):
+            reasons.setdefault(status.error, []).append(status.name)
+    lines: list[Line] = []
+    for reason, names in reasons.items():
+        text = plain(reason) if look.ascii else reason
+        parts = wrap(f"{text} ({', '.join(names)})", width - 4)
+        lines += [line((f" {sign} {part}", "bad")) for sign, part in zip("X" + " " * len(parts), parts, strict=False)]
+    return lines
 
 
 def _of_broker(snapshot: Snapshot, look: Look, width: int, own: bool) -> list[Line]:

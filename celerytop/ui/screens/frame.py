@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 FRAME_HEIGHT = 5
 """Lines of header and keys."""
+_READ = 4.0
+"""Seconds a notice stands: with a picture a second nobody could read what goes with the next one."""
 
 
 class Frame(Screen[None]):
@@ -38,6 +40,8 @@ class Frame(Screen[None]):
     needs: tuple[str, ...] = ("queues",)
     """Sources whose silence makes it STALE."""
     _painted_at = 0.0
+    _said_until = 0.0
+    """Until the picture of then the last line is a notice."""
     _laid_out = False
     """Its parts have sizes."""
 
@@ -79,8 +83,9 @@ class Frame(Screen[None]):
         return ()
 
     def say(self, text: str, tone: str = "note") -> None:
-        """A notice in the last line, until the next picture."""
+        """A notice in the last line: long enough to be read, or until there is another."""
         if self.there:
+            self._said_until = self.top.newest.at + _READ
             self.query_one("#hints", Lines).show([[(f" {text}", tone)]])
 
     @property
@@ -102,7 +107,8 @@ class Frame(Screen[None]):
         header.needs, header.page = self.needs, self.page
         header.snapshot = snapshot
         self.draw(snapshot)
-        self.hint()
+        if self.top.newest.at >= self._said_until or self.notice() is not None:
+            self.hint()
 
     def _compositor_refresh(self) -> None:
         """Textual paints as soon as it has laid out, and only then tells the parts their size. The first time they are
@@ -141,6 +147,7 @@ class Frame(Screen[None]):
 
     def hint(self) -> None:
         """Write the line of keys."""
+        self._said_until = 0.0
         notice = self.notice()
         self.query_one("#hints", Lines).show([notice or hints(self.keys(), self.size.width)])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from textwrap import wrap
 from typing import ClassVar, NamedTuple
 
 from textual.app import App
@@ -22,6 +23,14 @@ _NAMES = {
 }  # fmt: skip
 
 
+_EVERYWHERE = (
+    ("? - 0", "not known; does not apply; zero"),
+    ("LIVE STALE", "news of the last 8 s; none, or a source is down: rows keep their last values"),
+    ("PART", "this page is live, another source is not"),
+    ("PAUSED", "the picture stands still; the watch goes on"),
+)
+
+
 class Deed(NamedTuple):
     """Something a key does here."""
 
@@ -35,8 +44,12 @@ def deeds(app: App[None]) -> list[Deed]:
     """All that works on the screen in front, from the innermost widget outwards; keys of Textual's own are left out."""
     found: dict[tuple[str, int], Deed] = {}
     taken: set[str] = set()
-    for node in _nodes(app):
+    nodes = list(_nodes(app))
+    folds = any(getattr(node, "foldable", False) for node in nodes)
+    for node in nodes:
         for binding in _bindings(node):
+            if binding.action.startswith("fold(") and not folds:
+                continue
             free = tuple(key for key in binding.key.split(",") if key not in taken)
             taken.update(free)
             same = (binding.action, id(node))
@@ -95,17 +108,14 @@ class Help(Detail):
     def content(self, snapshot: Snapshot, width: int) -> Sequence[Spans]:
         """See ``Detail``."""
         lines: list[Spans] = [ruler("what it says", width)]
-        lines += [_entry(word, text, 16) for word, text in self._words]
+        for word, text in self._words:
+            lines += _entry(word, text, 16, width)
         lines += [[], ruler("keys", width)]
-        lines += [_entry(" ".join(map(key_name, deed.keys)), deed.what, 20) for deed in self._deeds]
-        lines += [
-            [],
-            ruler("everywhere", width),
-            _entry("? - 0", "not known; does not apply; zero", 16),
-            _entry("LIVE STALE", "news of the last 8 s; none, or a source is down: rows keep their last values", 16),
-            _entry("PART", "this page is live, another source is not", 16),
-            _entry("PAUSED", "the picture stands still; the watch goes on", 16),
-        ]
+        for deed in self._deeds:
+            lines += _entry(" ".join(map(key_name, deed.keys)), deed.what, 20, width)
+        lines += [[], ruler("everywhere", width)]
+        for word, text in _EVERYWHERE:
+            lines += _entry(word, text, 16, width)
         return lines
 
     def keys(self) -> Sequence[tuple[str, str]]:
@@ -113,6 +123,14 @@ class Help(Detail):
         return (("esc", "back"), ("up/dn PgUp/PgDn", "scroll"))
 
 
-def _entry(word: str, text: str, width: int) -> Spans:
-    gap = " " * max(1, width - cells(word))
-    return [(" ", ""), (word, "key"), (gap, ""), (text, "")]
+def _entry(word: str, text: str, at: int, width: int) -> list[Spans]:
+    """A word and what it says from column ``at`` on, on as many lines as that takes.
+
+    >>> _entry("PREF", "how many it takes", 6, 20)
+    [[(' ', ''), ('PREF', 'key'), ('  ', ''), ('how many it', '')], [('       ', ''), ('takes', '')]]
+    """
+    gap = max(1, at - cells(word))
+    first = " " * max(0, cells(word) + gap - at)
+    head, *rest = wrap(text, max(10, width - at - 2), initial_indent=first, break_long_words=False) or [""]
+    lines: list[Spans] = [[(" ", ""), (word, "key"), (" " * gap, ""), (head.removeprefix(first), "")]]
+    return [*lines, *([(" " * (at + 1), ""), (part, "")] for part in rest)]

@@ -31,11 +31,14 @@ class HostsPage(TablePage):
     columns = col.PROCESSES
     nothing = "no process of a worker was found on this machine"
     lower_height = 5
+    foldable = True
+    """Its rows fold."""
     WORDS: ClassVar[tuple[tuple[str, str], ...]] = (
         ("!", "stopped: it cannot do anything until it gets SIGCONT"),
         ("x", "zombie or dead"),
         ("~", "waits for a disk"),
         ("> v", "folded, unfolded: right and left"),
+        ("others", "workers of other clusters on this machine stand here too: they share its memory and cores"),
         ("elsewhere", "workers on other machines are known by their own word (stats) only"),
     )
 

@@ -21,6 +21,7 @@ from celerytop.ui.screens.frame import Frame
 from celerytop.ui.screens.page import Page, TablePage
 from celerytop.ui.sift import EVERYTHING, FilterError, Sift
 from celerytop.ui.widgets.header import DEEDS, TABS, Header
+from celerytop.ui.widgets.painted import Spans
 
 if TYPE_CHECKING:
     from celerytop.ui.screens.tasks import TasksPage
@@ -82,6 +83,8 @@ class Main(Frame):
         self.page = page if page in PAGES else "queues"
         self.pages: dict[str, Page] = {}
         self._first = Sift(filter)
+        self._refused = ""
+        """Why what stands in the filter line cannot be read."""
 
     def body(self) -> ComposeResult:
         """See ``Frame``. With the first page: mounted afterwards it would come one painting later."""
@@ -191,18 +194,25 @@ class Main(Frame):
         try:
             page.filter_typed(event.value)
         except FilterError as error:
-            self.say(str(error), "warn")
+            self._refused = str(error)
         else:
-            self.hint()
+            self._refused = ""
+        self.hint()
         self.draw_aside()
         self.paint_now()
 
     @on(Input.Submitted, "#filter")
     def filter_kept(self, event: Input.Submitted) -> None:
-        """Enter."""
-        self._end_filter()
+        """Enter: what cannot be read is not kept, and the line says why."""
+        if not self._refused:
+            self._end_filter()
+
+    def notice(self) -> Spans | None:
+        """See ``Frame``: first why what is being typed is no filter."""
+        return [(f" {self._refused}", "warn")] if self._refused else super().notice()
 
     def _end_filter(self) -> None:
+        self._refused = ""
         for line in self.query("#filter"):
             line.remove()
             self.call_after_refresh(self.hint)

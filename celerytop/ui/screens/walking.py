@@ -109,6 +109,8 @@ class Walking(Detail):
         target = self.under
         if target is not None and target.kind == "task":
             self.top.unmask(target.id)
+        else:
+            self.say("no task under the cursor: nothing to unmask")
 
     @on(Walk.Scrolled)
     def scrolled(self, event: Walk.Scrolled) -> None:

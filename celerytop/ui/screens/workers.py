@@ -38,6 +38,8 @@ class WorkersPage(ActingPage):
     nothing = "no worker has been heard"
     lower_height = 5
     brief_height = 2
+    foldable = True
+    """Its rows fold."""
     WORDS: ClassVar[tuple[tuple[str, str], ...]] = (
         ("!", "frozen, silent, or two processes use one name"),
         ("x", "gone: it said goodbye, or its process or connection is not there any more"),

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from celerytop.broker_url import parse_url
 from celerytop.errors import BrokerError, RefusedError
 from celerytop.model.address import Address, BrokerSettings, Endpoint, Secret
 from celerytop.sources.rabbitmq import connection
@@ -118,6 +119,15 @@ def test_tls_to_a_plain_port_never_falls_back(rabbitmq_server: RabbitServer) -> 
 def test_a_redis_port_is_no_amqp_server(redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "CONNECT_TIMEOUT", 1.0)
     assert "not an AMQP server" in str(refusal(at(redis_server.port)))
+
+
+def test_a_server_of_a_failover_list_has_a_login_and_a_vhost_of_its_own(rabbitmq_server: RabbitServer) -> None:
+    rabbitmq_server.add_vhost("second")
+    rabbitmq_server.add_user("second", "itsown", "", {"second": (".*", ".*", ".*")})
+    first, port = f"amqp://first:wrong@127.0.0.1:{rabbitmq_server.port}/nowhere", rabbitmq_server.port
+    link = connect(BrokerSettings(parse_url(f"{first};amqp://second:itsown@127.0.0.1:{port}/second")))
+    assert (link.address.username, link.address.vhost) == ("second", "second")
+    link.close()
 
 
 def test_failover_takes_the_first_server_that_lets_us_in(rabbitmq_server: RabbitServer) -> None:

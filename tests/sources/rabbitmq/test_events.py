@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import Timer
 
 import msgspec
 import pytest
@@ -214,3 +215,22 @@ def test_settings_are_not_changed_by_use(rabbitmq_server: RabbitServer, exchange
     with stream_of(settings) as stream:
         next(stream)
     assert settings == copy
+
+
+@pytest.mark.parametrize("exchange", [True, False])
+def test_a_wait_for_events_ends_when_told_to(
+    rabbitmq_server: RabbitServer, rabbitmq_vhost: str, monkeypatch: pytest.MonkeyPatch, exchange: bool
+) -> None:
+    for pause in ("PULSE", "RETRY_EXCHANGE"):
+        monkeypatch.setattr(events, pause, 3600.0)
+    with channel_of(rabbitmq_server, rabbitmq_vhost) as channel:
+        if exchange:
+            declare_exchange(channel)
+        source = RabbitEvents(settings_for(rabbitmq_server, rabbitmq_vhost))
+        stream = source.observe()
+        assert next(stream) is None
+        Timer(0.1, source.hang_up).start()
+        with pytest.raises(BrokerError):
+            next(stream)
+        wait_until(lambda: not own_connections(rabbitmq_server, rabbitmq_vhost), 60, "its connection is closed")
+        source.hang_up()  # nothing is open: nothing happens

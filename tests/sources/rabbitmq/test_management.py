@@ -222,6 +222,20 @@ def test_what_is_not_counted_yet_is_not_zero() -> None:
     assert known.delayed is None
 
 
+def test_who_asks_and_reads_answers_is_no_worker() -> None:
+    """A worker asks the others as it starts: its queue for their answers would outlive it as a worker that is gone."""
+    settings = BrokerSettings(Address("rabbitmq", ()))
+    boxes = ("w1@h.celery.pidbox", "7990d8da-e537-3a47-909b-b0691dce7730.reply.celery.pidbox")
+    listing = Listing(settings)
+    listing.add([{"name": box} for box in boxes], 0.0)
+    assert (listing.nodes, listing.hidden) == ({"w1@h"}, 2)
+    consumers = [
+        {"queue": {"name": box}, "channel_details": {"connection_name": f"c{number}"}}
+        for number, box in enumerate(boxes)
+    ]
+    assert owners(consumers, settings) == {"c0": "w1@h"}
+
+
 def test_an_address_is_written_as_the_host_writes_it() -> None:
     rows = [{"peer_host": host, "peer_port": 5} for host in ("10.0.0.5", "::ffff:10.0.0.5", "::1", "[::1]")]
     found = [client(row, {}, "me", 0.0).address for row in rows]
