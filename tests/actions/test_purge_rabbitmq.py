@@ -196,15 +196,21 @@ def test_under_load_every_message_runs_once_or_is_in_the_dump(url: str, tmp_path
     held, app = Holding(url, tmp_path), rig_app(url, "")
     ids: list[str] = []
 
+    purged = threading.Event()
+
+    def produce() -> None:
+        for n in range(400):
+            if n == 60:
+                purged.wait(60)  # else all could be sent, and gone with the first purge, and nothing left to be moved
+            ids.append(str(send(app, "rig.sleep", (0.02 if n % 2 else 0.021,)).id))
+
     def sent(count: int) -> bool:
         return len(ids) >= count
 
     with Worker(
         url, pool="threads", concurrency=2, queues=("celery", "slow"), events=False, result_backend=""
     ) as worker:
-        producer = threading.Thread(
-            target=lambda: ids.extend(str(send(app, "rig.sleep", (0.02 if n % 2 else 0.021,)).id) for n in range(400))
-        )
+        producer = threading.Thread(target=produce, daemon=True)
         worker.freeze()  # whoever is faster under load, there is something to remove and to move at first
         producer.start()
         dumps: list[str] = []
@@ -220,6 +226,7 @@ def test_under_load_every_message_runs_once_or_is_in_the_dump(url: str, tmp_path
             else:
                 held.perform(PurgeQueue(queue="celery", dump=dump))
                 dumps.append(dump)
+                purged.set()
         producer.join()
         held.perform(RestoreDump(path=dumps.pop()))
         removed = {task_id for dump in dumps for task_id, fate in fates(dump).items() if fate == "r"}
