@@ -192,17 +192,17 @@ def test_a_sent_message_is_the_one_celery_would_have_sent(url: str, queues: Queu
     assert {key: ours[1][key] for key in theirs[1]} == theirs[1]
 
 
+def _produce(app: Any, ids: list[str], purged: threading.Event) -> None:
+    for n in range(400):
+        if n == 60:
+            purged.wait(60)  # else all could be sent, and gone with the first purge, and nothing left to be moved
+        ids.append(str(send(app, "rig.sleep", (0.02 if n % 2 else 0.021,)).id))
+
+
 def test_under_load_every_message_runs_once_or_is_in_the_dump(url: str, tmp_path: Path) -> None:
     held, app = Holding(url, tmp_path), rig_app(url, "")
     ids: list[str] = []
-
     purged = threading.Event()
-
-    def produce() -> None:
-        for n in range(400):
-            if n == 60:
-                purged.wait(60)  # else all could be sent, and gone with the first purge, and nothing left to be moved
-            ids.append(str(send(app, "rig.sleep", (0.02 if n % 2 else 0.021,)).id))
 
     def sent(count: int) -> bool:
         return len(ids) >= count
@@ -210,7 +210,7 @@ def test_under_load_every_message_runs_once_or_is_in_the_dump(url: str, tmp_path
     with Worker(
         url, pool="threads", concurrency=2, queues=("celery", "slow"), events=False, result_backend=""
     ) as worker:
-        producer = threading.Thread(target=produce, daemon=True)
+        producer = threading.Thread(target=_produce, args=(app, ids, purged), daemon=True)
         worker.freeze()  # whoever is faster under load, there is something to remove and to move at first
         producer.start()
         dumps: list[str] = []
