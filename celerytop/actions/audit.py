@@ -20,12 +20,14 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import psutil
 
 from celerytop.errors import CelerytopError
 from celerytop.model.action import AnyAction, command_of
 from celerytop.model.outcome import ActionReport
 from celerytop.model.secret import mask_args
 from celerytop.model.text import clean, some
+from celerytop.sources.wire_fields import pid
 
 NAME = "audit.jsonl"
 LOCK_PATIENCE = 1.0
@@ -118,9 +120,12 @@ class Audit:
         """The action before this one, when its celerytop was killed in the middle of it: one sentence."""
         lines = _tail(self.path)
         begun = [one for one in lines if one.get("event") == "begin" and one.get("pid") != os.getpid()]
-        if not begun or begun[-1].get("host") != socket.gethostname() or _runs(begun[-1].get("pid")):
+        if not begun or begun[-1].get("host") != socket.gethostname():
             return None
         last = begun[-1]
+        number = pid(last.get("pid"))
+        if number is None or psutil.pid_exists(number):
+            return None
         after = lines[lines.index(last) + 1 : -1]  # but ours
         if any(one.get("event") == "begin" or _ends(one, last) for one in after):
             return None  # it came to its end, or has been told
@@ -212,17 +217,6 @@ def _tail(path: Path) -> list[dict[str, Any]]:
 
 def _ends(line: Mapping[str, Any], begin: Mapping[str, Any]) -> bool:
     return line.get("event") == "end" and all(line.get(key) == begin.get(key) for key in ("pid", "number"))
-
-
-def _runs(pid: object) -> bool:
-    """Whether a process has this number; one that is somebody else's answers too."""
-    try:
-        os.kill(pid if isinstance(pid, int) and pid > 0 else os.getpid(), 0)
-    except ProcessLookupError:
-        return False
-    except (OSError, OverflowError):
-        return True
-    return True
 
 
 def sync_folder(folder: Path) -> None:

@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from celerytop.actions.deed import Deed
 from celerytop.actions.look import Post, Running
 from celerytop.actions.processes import Family, Proc, known_below, lives, look_at, main_here, same_start
-from celerytop.actions.strays import Origin, origin_of, strays, told
+from celerytop.actions.strays import Origin, origin_of, strays, verdict
 from celerytop.actions.trees import TREES, Tree
 from celerytop.model.action import Target
 from celerytop.model.host import same_host
-from celerytop.model.outcome import CANNOT, NOT_STOPPED, REFUSED, STOPPED, UNKNOWN, Evidence
+from celerytop.model.outcome import CANNOT, NOT_STOPPED, REFUSED, STOPPED, Evidence
 from celerytop.model.snapshot import Snapshot
 from celerytop.model.task import READY_STATES, Task
 from celerytop.model.worker import GONE, Worker
@@ -245,8 +245,7 @@ def _ended_late(case: Case, tree: Tree, now: Snapshot) -> bool:
     case.worker = tree.worker
     case.see("host", f"process {family.root.pid} is gone", 1)
     if tree.origin is not None and (away := strays(tree.origin)):
-        word = NOT_STOPPED if tree.origin.alone else UNKNOWN
-        case.settle(word, f"Its process is gone, {told(tree.origin, away, tree.worker)}")
+        case.settle(*verdict(tree.origin, away, tree.worker))
         return True
     TREES.forget(case.task_id)
     case.settle(STOPPED, f"It was told to end before, and has by now: its process {family.root.pid} is gone.")

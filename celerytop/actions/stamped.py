@@ -15,8 +15,7 @@ from celerytop.actions.link import Answer
 from celerytop.actions.look import Post, look
 from celerytop.actions.processes import Family, Proc, look_at, main_here
 from celerytop.actions.readings import GREEN
-from celerytop.actions.strays import Origin, origin_of, strays
-from celerytop.actions.strays import told as told_of
+from celerytop.actions.strays import Origin, origin_of, strays, verdict
 from celerytop.actions.telling import Telling, Verdict
 from celerytop.actions.trees import TREES
 from celerytop.model.action import RevokeStamped
@@ -162,9 +161,7 @@ class _Stamped:
             sentence = "Its worker was told to make it exit; only task events (-E) tell that it has come back."
             return UNKNOWN, sentence, (), None
         if task_id in self._away:
-            origin, away = self._away[task_id]
-            word = NOT_STOPPED if origin.alone else UNKNOWN
-            return word, f"Its process is gone, {told_of(origin, away, self.post.nodename)}", (), None
+            return *verdict(*self._away[task_id], self.post.nodename), (), None
         sentence = "It was told to end, and its worker lists it no more, but its process was not seen to end."
         return NOT_STOPPED, sentence, (), "tree"
 

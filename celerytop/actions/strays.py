@@ -13,6 +13,7 @@ import msgspec
 import psutil
 
 from celerytop.actions.processes import ROUNDS, SLACK, Proc, Seen, look_at
+from celerytop.model.outcome import NOT_STOPPED, UNKNOWN
 from celerytop.model.text import some
 from celerytop.sources import procfs
 from celerytop.sources.worker_process import find_mains
@@ -47,14 +48,15 @@ def origin_of(main: Proc, child: Proc, began_at: float | None, *, alone: bool) -
     return Origin(main, words, frozenset(given), since, alone)
 
 
-def told(origin: Origin, away: list[Proc], worker: str | None) -> str:
-    """What is left, in a sentence."""
+def verdict(origin: Origin, away: list[Proc], worker: str | None, what: str = "Its process is gone") -> tuple[str, str]:
+    """Outcome and sentence of a task that is over, as ``what`` says, while these live."""
     shown = some([proc.pid for proc in away], 5)
     whose = "They are its own" if origin.alone else "Whether they are its own or of a task beside it cannot be seen"
-    return (
-        f"but processes that came from {worker} while it ran, daemons by now, run on ({shown}). {whose}: end them by "
-        "hand if they are not meant to stay."
+    sentence = (
+        f"{what}, but processes that came from {worker} while it ran, daemons by now, run on ({shown}). {whose}: end "
+        "them by hand if they are not meant to stay."
     )
+    return NOT_STOPPED if origin.alone else UNKNOWN, sentence
 
 
 def strays(origin: Origin) -> list[Proc]:

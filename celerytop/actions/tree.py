@@ -23,11 +23,11 @@ from celerytop.actions.processes import (
     main_here,
     same_start,
 )
-from celerytop.actions.strays import Origin, origin_of, strays, told
+from celerytop.actions.strays import Origin, origin_of, strays, verdict
 from celerytop.actions.trees import TREES
 from celerytop.errors import BrokerError
 from celerytop.model.action import KillTree, KillWorker, Target
-from celerytop.model.outcome import CANNOT, NOT_STOPPED, REFUSED, STOPPED, UNKNOWN
+from celerytop.model.outcome import CANNOT, NOT_STOPPED, REFUSED, STOPPED
 from celerytop.model.snapshot import Snapshot
 from celerytop.model.task import Task
 from celerytop.model.text import some
@@ -247,8 +247,7 @@ def _end(
 def _gone(deed: Deed, task_id: str | None, root: bool, worker: str | None, origin: Origin | None) -> tuple[str, str]:
     """All of the tree is; what it had sent away may live."""
     if origin is not None and (away := strays(origin)):
-        word = NOT_STOPPED if origin.alone else UNKNOWN
-        return word, f"Its processes are gone, {told(origin, away, worker)}"
+        return verdict(origin, away, worker, "Its processes are gone")
     return STOPPED, _meaning(deed, task_id, root)
 
 

@@ -15,7 +15,7 @@ from celerytop.actions.case import GREEN, KILL, SOFT, Case, has_ended, has_exite
 from celerytop.actions.deed import Deed
 from celerytop.actions.look import PATIENCE, SHORT, Post, look
 from celerytop.actions.processes import Proc, created_at
-from celerytop.actions.strays import strays, told
+from celerytop.actions.strays import strays, verdict
 from celerytop.actions.trees import TREES
 from celerytop.errors import BrokerError
 from celerytop.model.outcome import NOT_STOPPED, STOPPED, UNKNOWN
@@ -118,8 +118,7 @@ def sent_away(case: Case, away: list[Proc], what: str = "Its process is gone") -
     """It has ended, and some live that came from it, or from another task beside it."""
     assert case.origin is not None
     case.see("host", f"begun since and nobody's children: {', '.join(str(proc.pid) for proc in away[:5])}", 1)
-    word = NOT_STOPPED if case.origin.alone else UNKNOWN
-    case.settle(word, f"{what}, {told(case.origin, away, case.worker)}")
+    case.settle(*verdict(case.origin, away, case.worker, what))
 
 
 def stopped(case: Case, sentence: str) -> None:
