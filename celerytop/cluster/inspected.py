@@ -99,7 +99,7 @@ def leave(node: Node, store: TaskStore, at: float) -> None:
     """The worker is gone: it runs nothing and holds nothing any more."""
     node.touch()
     for task in _of(node, store, node.running):
-        if task.state == "STARTED" and task.finished_at is None:
+        if task.runs():
             store.put(task, end_unseen(task, at))
     for listed in node.listed.values():
         for task in _of(node, store, (item.task_id for item in listed.tasks)):
@@ -161,6 +161,6 @@ def _events_know_better(task: Task, place: str, node: Node, told_at: float) -> b
 def _started_at(task: Task, item: InspectedTask, node: Node) -> float | None:
     """By the event if there was one for this run, else by the worker's word, on our clock."""
     told = item.time_start + node.clock.shift if item.time_start is not None else None
-    if task.state == "STARTED" and task.finished_at is None and task.started_at is not None:
+    if task.runs() and task.started_at is not None:
         return task.started_at
     return told if told is not None else task.started_at

@@ -76,7 +76,7 @@ def task_tone(task: Task, snapshot: Snapshot) -> str:
     """How a task is: failed, far over what is usual (bad), over it (warn)."""
     if task.state == "FAILURE":
         return "failed"
-    times = ratio(task, snapshot) if task.state == "STARTED" and task.finished_at is None else None
+    times = ratio(task, snapshot) if task.runs() else None
     if times is not None and times > 1:
         return "bad" if times > VERY_SLOW else "warn"
     return "warn" if task.state in ("RETRY", "REJECTED") else ""
@@ -137,7 +137,7 @@ def call_text(args: str | None, kwargs: str | None, task_id: str | None, look: L
 def runtime_text(task: Task, snapshot: Snapshot) -> str:
     """A clock while it runs, the measured time once it is over, ``-`` when it has not started."""
     ran = task.ran(snapshot.at)
-    if task.state == "STARTED" and task.finished_at is None:
+    if task.runs():
         return fmt.clock_duration(ran)
     if ran is None and task.state in ("PENDING", "RECEIVED", "RETRY", "REJECTED"):
         return fmt.NONE
@@ -165,7 +165,7 @@ def _text(value: str | None) -> str:
 def _pid(task: Task) -> str:
     if task.worker_pid is not None:
         return str(task.worker_pid)
-    return fmt.UNKNOWN if task.state == "STARTED" and task.finished_at is None else fmt.NONE
+    return fmt.UNKNOWN if task.runs() else fmt.NONE
 
 
 def _eta(task: Task, snapshot: Snapshot, look: Look) -> str:

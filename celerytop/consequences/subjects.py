@@ -42,7 +42,7 @@ class Subject(msgspec.Struct, frozen=True, eq=False):
             return True
         if self.task is None:
             return self.target.state == "STARTED"
-        return self.task.state == "STARTED" and self.task.finished_at is None
+        return self.task.runs()
 
     @property
     def pool(self) -> str | None:

@@ -73,6 +73,10 @@ class Task(msgspec.Struct, frozen=True, gc=False, eq=False):
             return max(0.0, (now if self.finished_at is None else self.finished_at) - self.started_at)
         return None
 
+    def runs(self) -> bool:
+        """A slot has it, as far as anybody told."""
+        return self.state == "STARTED" and self.finished_at is None
+
     def untold(self) -> bool:
         """It runs or waits there no more, and nobody told how it ended: its state is the last known."""
         return self.finished_at is not None and self.state in ("STARTED", "RECEIVED")
@@ -97,7 +101,7 @@ def _short(kind: str, names: tuple[str, ...]) -> type[Task]:
     defaults = dict(zip(Task.__struct_fields__[1:], Task.__struct_defaults__, strict=True))
     fields: list[Any] = [names[0], *((name, Any, defaults[name]) for name in names[1:])]
     shared: dict[str, Any] = {name: default for name, default in defaults.items() if name not in names}
-    shared |= {"ran": Task.ran, "untold": Task.untold, "waited": Task.waited}
+    shared |= {"ran": Task.ran, "runs": Task.runs, "untold": Task.untold, "waited": Task.waited}
     shared |= {"__class__": property(lambda self: Task), "__repr__": lambda self: repr(whole(self))}
     return cast("type[Task]", msgspec.defstruct(kind, fields, namespace=shared, frozen=True, gc=False, eq=False))
 

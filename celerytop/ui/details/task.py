@@ -197,7 +197,7 @@ def _steps(task: Task, now: float) -> list[tuple[float, str, str, str]]:
     ]
     known = [(at, what, note, tone) for at, what, note, tone in steps if at is not None]
     known.sort(key=lambda step: step[0])  # stable: what happened at one moment keeps its usual order
-    if task.state == "STARTED" and task.finished_at is None:
+    if task.runs():
         known.append((now, "now", _ran(task, now).replace("ran", "has been running for"), "note"))
     elif task.state not in READY_STATES and task.eta_at is not None and task.eta_at > now:
         known.append((task.eta_at, "may start", "its ETA", "note"))
